@@ -50,6 +50,10 @@ class DataError(WyrmError, ValueError):
     """Data cannot be trained on: NaN, unequal lengths, a malformed line, ..."""
 
 
+class MissingFileError(DataError, FileNotFoundError):
+    """A file to be read does not exist or is not a file."""
+
+
 class MissingColumnError(DataError, KeyError):
     """A named column is not in the data, or an input has no column."""
 

@@ -1,0 +1,213 @@
+"""Delimited text of any common kind, read into columns of strings.
+
+The delimiter is found from the first lines, whatever the file is called. The fast
+path is pyarrow's parser; only when that refuses are the lines walked one by one in
+Python, to say which line is wrong and why. What the columns mean is not decided
+here: see ratings.py.
+"""
+
+import csv
+import gzip
+import re
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv
+
+from wyrm_py.errors import DataError, MissingFileError
+
+BLANKS = " "  # stands for a run of blanks or tabs
+DELIMITERS = ("\t", "::", ";", "|", ",", BLANKS)  # the first wins a draw
+_SAMPLE_BYTES = 1 << 16
+_SAMPLE_LINES = 200
+_UNIT = "\x1f"  # "unit separator": stands for '::' and for runs of blanks
+
+
+def read_content(path: str | Path) -> bytes:
+    """Return the bytes of a file, unpacked if they are gzipped.
+
+    Raises
+    ------
+    MissingFileError
+        There is no such file, or it is a folder.
+    DataError
+        The file cannot be read, is empty, or is damaged gzip.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise MissingFileError(f"{path}: there is no such file. Check the path.")
+    if not path.is_file():
+        raise MissingFileError(f"{path} is not a file. Give the path of one file.")
+    try:
+        content = path.read_bytes()
+        if content.startswith(b"\x1f\x8b"):
+            content = gzip.decompress(content)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise DataError(
+            f"{path}: the gzip data is damaged or cut off ({error}). Fetch it again."
+        ) from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}.") from error
+    if not content.strip():
+        raise DataError(f"{path} is empty: at least one line of data is required.")
+    return content
+
+
+class DelimitedText:
+    """Lines of fields: the delimiter, the usual number of fields, the first line.
+
+    Parameters
+    ----------
+    name : str
+        Name of the file, for messages.
+    content : bytes
+        The text, in UTF-8 with or without a byte order mark (see `encoding`).
+    encoding : str
+        "utf-8", or "latin-1" as in the item files of MovieLens.
+
+    Attributes
+    ----------
+    delimiter : str
+        One of `DELIMITERS`.
+    width : int
+        Number of fields most lines have.
+    sample : list of lists of str
+        Fields of the first lines that are not empty.
+
+    Raises
+    ------
+    DataError
+        The content is binary, not in the encoding, or no delimiter is found.
+    """
+
+    def __init__(self, name: str, content: bytes, encoding: str = "utf-8") -> None:
+        self.name = name
+        self.encoding = encoding
+        self.content = content.removeprefix(b"\xef\xbb\xbf")
+        self._check_text()
+        head = self.content[:_SAMPLE_BYTES].split(b"\n")
+        if len(self.content) > _SAMPLE_BYTES and len(head) > 1:
+            head.pop()  # cut off in the middle
+        lines = [text for line in head if (text := self._decode(line)).strip()]
+        lines = lines[:_SAMPLE_LINES]
+        self.delimiter = self._find_delimiter(lines)
+        self.sample = [split_line(line, self.delimiter) for line in lines]
+        self.width = Counter(map(len, self.sample)).most_common(1)[0][0]
+
+    def lines(self) -> Iterator[tuple[int, str]]:
+        """Yield (line number counted from 1, text) of the lines that are not empty."""
+        for number, line in enumerate(self.content.split(b"\n"), 1):
+            text = self._decode(line)
+            if text:
+                yield number, text
+
+    def columns(self, positions: list[int], skip: int) -> pa.Table:
+        """Return the columns at `positions` as strings, in that order.
+
+        Parameters
+        ----------
+        positions : list of int
+            Each in [0, width); the table's columns are named by them.
+        skip : int
+            0, or 1 to leave out the first line that is not empty.
+
+        Raises
+        ------
+        pyarrow.ArrowInvalid
+            A line has another number of fields.
+        """
+        names = [str(k) for k in range(self.width)]
+        content, delimiter = self._prepared(skip)
+        if not content.strip():
+            return pa.table({str(k): pa.array([], pa.string()) for k in positions})
+        return pyarrow.csv.read_csv(
+            pa.py_buffer(content),
+            read_options=pyarrow.csv.ReadOptions(
+                column_names=names, encoding=self.encoding
+            ),
+            parse_options=pyarrow.csv.ParseOptions(
+                delimiter=delimiter, quote_char=False if delimiter == _UNIT else '"'
+            ),
+            convert_options=pyarrow.csv.ConvertOptions(
+                include_columns=[str(k) for k in positions],
+                column_types={name: pa.string() for name in names},
+                strings_can_be_null=False,
+            ),
+        )
+
+    def _prepared(self, skip: int) -> tuple[bytes, str]:
+        """Return content and one-character delimiter as pyarrow takes them."""
+        content = self.content
+        if skip:
+            content = content.lstrip(b"\r\n").partition(b"\n")[2]
+        if self.delimiter == "::":
+            return content.replace(b"::", _UNIT.encode()), _UNIT
+        if self.delimiter == BLANKS:
+            content = re.sub(rb"(?m)^[ \t]+|[ \t\r]+$", b"", content)
+            return re.sub(rb"[ \t]+", _UNIT.encode(), content), _UNIT
+        return content, self.delimiter
+
+    def _check_text(self) -> None:
+        start = self.content[:4]
+        if start.startswith(b"PK\x03\x04"):
+            raise DataError(
+                f"{self.name} is a zip archive: a text or Parquet file is required. "
+                "Unpack it first."
+            )
+        if b"\0" in self.content:
+            raise DataError(
+                f"{self.name}: text in UTF-8 is required, found zero bytes (a binary "
+                "file, or UTF-16). Save it as UTF-8 text or as Parquet."
+            )
+        try:
+            self.content.decode(self.encoding)
+        except UnicodeDecodeError as error:
+            line = self.content.count(b"\n", 0, error.start) + 1
+            raise DataError(
+                f"{self.name}, line {line}: text in UTF-8 is required, found byte "
+                f"0x{self.content[error.start]:02x}. Convert the file, for example "
+                "with `iconv -f latin1 -t utf-8`."
+            ) from error
+
+    def _find_delimiter(self, lines: list[str]) -> str:
+        """Return the delimiter that cuts most lines into one number of fields."""
+        best, share = "", 0.0
+        for delimiter in DELIMITERS:
+            widths = Counter(len(split_line(line, delimiter)) for line in lines)
+            width, count = widths.most_common(1)[0]
+            if width > 1 and count / len(lines) > share:
+                best, share = delimiter, count / len(lines)
+        if not best:
+            raise DataError(
+                f"{self.name}, line 1: at least two fields are required, cut by tab, "
+                f"comma, semicolon, '|', '::' or blanks, found {shorten(lines[0])}. "
+                "Is this the right file?"
+            )
+        return best
+
+    def _decode(self, line: bytes) -> str:
+        return line.rstrip(b"\r").decode(self.encoding, errors="replace")
+
+
+def split_line(line: str, delimiter: str) -> list[str]:
+    """Return the fields of one line, without the blanks around them."""
+    if delimiter == "::":
+        fields: list[str] = line.split("::")
+    elif delimiter == BLANKS:
+        fields = line.split()
+    else:
+        try:
+            fields = next(csv.reader([line], delimiter=delimiter))
+        except csv.Error:  # a field longer than the csv module takes
+            fields = line.split(delimiter)
+    return [field.strip() for field in fields]
+
+
+def shorten(value: Any, limit: int = 60) -> str:
+    """Return a quoted value, cut to `limit` characters, for a message."""
+    text = str(value)
+    return repr(text if len(text) <= limit else text[: limit - 3] + "...")
