@@ -15,11 +15,12 @@ from wyrm_py.engines import functions
 from wyrm_py.engines.native import formulas
 from wyrm_py.engines.native.strict import Real, Truth, select
 
-# Numba's decorators carry no types.
-_lower: Any = extending.lower_builtin
-_typed: Any = extending.type_callable
-
 _Formula = Callable[..., Real]
+_Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+# Numba's decorators carry no types.
+_lower: Callable[..., _Decorator] = extending.lower_builtin
+_typed: Callable[..., _Decorator] = extending.type_callable
 
 
 def _library(name: str) -> tuple[_Formula, _Formula]:
