@@ -100,7 +100,7 @@ class SharedSegment:
         require_memory(committed, owner)
         size += HEADER_SIZE
         make = make_memfd if kind == "memfd" else make_named
-        with translated(size, kind, owner):
+        with translated(committed, size, kind, owner):
             handle, descriptor, memory = make(size, HEADER_SIZE + committed)
             try:
                 segment = cls(handle, descriptor, mapped(descriptor, size))
@@ -186,7 +186,7 @@ class SharedSegment:
             If the system has no room; nothing is kept then.
         """
         require_memory(length, owner)
-        with translated(length, self.storage, owner):
+        with translated(length, self.handle.size, self.storage, owner):
             allocate(self._descriptor, HEADER_SIZE + offset, length)
 
     @contextlib.contextmanager

@@ -134,7 +134,7 @@ def mapped(descriptor: int, size: int) -> mmap.mmap:
 
 
 @contextlib.contextmanager
-def translated(wanted: int, storage: str, owner: str) -> Iterator[None]:
+def translated(wanted: int, size: int, storage: str, owner: str) -> Iterator[None]:
     """Turn the system's "no room" into a SharedMemoryFullError."""
     try:
         yield
@@ -151,8 +151,8 @@ def translated(wanted: int, storage: str, owner: str) -> Iterator[None]:
             )
         room = "unknown" if free is None else readable_size(free)
         raise SharedMemoryFullError(
-            f"{owner}: {readable_size(wanted)} of {storage} shared memory wanted, "
-            f"{room} free; the system refused it ({error}). {cure}"
+            f"{owner}: {readable_size(wanted)} of {storage} shared memory wanted in a "
+            f"segment sized for {readable_size(size)}, {room} free; the system refused it ({error}). {cure}"
         ) from None
 
 

@@ -1,0 +1,183 @@
+"""What is left when processes end in any way: nothing, and nothing on stderr."""
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from wyrm_py.errors import StaleParameterError
+from wyrm_py.parameters import HogwildParameter
+
+SHM = Path("/dev/shm")
+
+OWNER = """
+import os, signal, sys, time, pickle
+import joblib, numpy as np
+from wyrm_py.parameters import HogwildParameter, SharedArray
+
+def work(parameter):
+    parameter.value[...] += 1
+    parameter.slot("s")[...] = 2
+
+storage, end = sys.argv[1:]
+parameter = HogwildParameter(np.zeros((500, 40)), storage=storage, capacity=1000)
+column = SharedArray.copy_of(np.arange(10), storage)
+if end == "workers":
+    joblib.Parallel(n_jobs=2)(joblib.delayed(work)(parameter) for _ in range(2))
+parameter.slot("t")
+sys.stdout.write(pickle.dumps(parameter).hex() + "\\n")
+sys.stdout.flush()
+if end == "exception":
+    raise ValueError("on purpose")
+if end in ("interrupt", "kill"):
+    time.sleep(60)
+if end == "cycle":
+    keep = [parameter]; keep.append(keep)
+"""
+
+ATTACH = """
+import sys
+from wyrm_py.parameters import HogwildParameter
+parameter = HogwildParameter.attach(sys.argv[1])
+assert parameter.shape == (3, 2) and parameter.dtype == "float64", parameter
+parameter.value[1] = 7
+parameter.slot("s")[0] = 8
+"""
+
+FORK = """
+import os, sys
+import numpy as np
+from wyrm_py.parameters import HogwildParameter
+parameter = HogwildParameter(np.zeros(5), storage=sys.argv[1])
+child = os.fork()
+if child == 0:
+    parameter.value[0] = 1
+    parameter.slot("s")[0] = 3
+    sys.exit()
+os.waitpid(child, 0)
+assert parameter.value[0] == 1 and parameter.slot("s")[0] == 3
+if parameter.name:
+    assert HogwildParameter.attach(parameter.name).value[0] == 1
+    assert os.path.exists("/dev/shm/" + parameter.name)
+"""
+
+
+@pytest.fixture(autouse=True)
+def nothing_left():
+    before = set(SHM.iterdir())
+    yield
+    deadline = time.monotonic() + 10  # after SIGKILL the resource tracker cleans up
+    while (left := set(SHM.iterdir()) - before) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not left
+
+
+def python(program, *arguments, **options):
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", program, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        **options,
+    )
+
+
+@pytest.mark.parametrize("storage", ["memfd", "named"])
+@pytest.mark.parametrize("end", ["normal", "workers", "cycle"])
+def test_normal_end_is_silent_and_leaves_nothing(storage, end):
+    done = python(OWNER, storage, end)
+    assert done.stderr == ""
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize("storage", ["memfd", "named"])
+def test_exception_leaves_nothing(storage):
+    done = python(OWNER, storage, "exception")
+    assert done.returncode == 1
+    assert done.stderr.rstrip().endswith("ValueError: on purpose")
+    assert "leaked" not in done.stderr
+
+
+@pytest.mark.parametrize("storage", ["memfd", "named"])
+@pytest.mark.parametrize("end", ["interrupt", "kill"])
+def test_killed_owner_leaves_nothing_and_stale_handles(storage, end):
+    command = [sys.executable, "-c", OWNER, storage, end]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as owner:
+        text = bytes.fromhex(owner.stdout.readline().decode())
+        parameter = pickle.loads(text)
+        owner.send_signal(signal.SIGINT if end == "interrupt" else signal.SIGKILL)
+        owner.wait(timeout=10)
+    # What is mapped stays good; who comes later is refused.
+    parameter.value[...] = 4
+    assert parameter.value.sum() == 4 * 500 * 40
+    del parameter
+    deadline = time.monotonic() + 10  # until the tracker has unlinked the name
+    while time.monotonic() < deadline:
+        try:
+            pickle.loads(text)
+        except StaleParameterError:
+            break
+        time.sleep(0.02)
+    with pytest.raises(StaleParameterError, match="ended or dropped"):
+        pickle.loads(text)
+
+
+def test_unrelated_process_attaches_by_name_and_its_end_does_no_harm():
+    parameter = HogwildParameter(np.zeros((3, 2)), dtype=np.float64, storage="named")
+    for _ in range(2):
+        # A session of its own: no shared resource tracker, as from another shell.
+        done = python(ATTACH, parameter.name, start_new_session=True)
+        assert done.stderr == ""
+    assert done.returncode == 0
+    time.sleep(0.2)
+    assert (SHM / parameter.name).exists()
+    assert parameter.value[1].tolist() == [7, 7]
+    assert parameter.slots()["s"][0].tolist() == [8, 8]
+
+
+@pytest.mark.parametrize("storage", ["memfd", "named"])
+def test_end_of_a_forked_child_does_no_harm(storage):
+    done = python(FORK, storage)
+    assert done.stderr == ""
+    assert done.returncode == 0
+
+
+SMALL_SHM = """
+mount -t tmpfs -o size=4m tmpfs /dev/shm || exit 77
+exec "$0" -W error -c '
+import numpy as np
+from wyrm_py.errors import SharedMemoryFullError
+from wyrm_py.parameters import HogwildParameter
+HogwildParameter(np.ones((2_000_000,)), storage="memfd").value[...] = 2
+parameter = HogwildParameter(np.ones((100, 100)), storage="named", capacity=10**6)
+for attempt in range(2):
+    try:
+        HogwildParameter(np.ones((2_000_000,)), storage="named")
+    except SharedMemoryFullError as error:
+        assert "7.6 MiB" in str(error) and "--shm-size" in str(error), error
+    else:
+        raise SystemExit("no error")
+parameter.slot("s")[...] = 1
+parameter.value[...] = 1
+'
+"""
+
+
+def test_small_shm_of_a_container_is_an_error_not_a_crash():
+    command = ["unshare", "-m", "sh", "-c", SMALL_SHM, sys.executable]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    except FileNotFoundError:
+        pytest.skip("unshare is not installed")
+    if os.geteuid() != 0 or done.returncode == 77:
+        pytest.skip("only root can mount a small /dev/shm in a namespace of its own")
+    assert done.stderr == ""
+    assert done.returncode == 0
