@@ -1,0 +1,96 @@
+"""The NumPy engine: walks a plan entry by entry.
+
+It serves `forward` and `backward` of single nodes, debugging, dynamic graphs,
+and `fit(engine="numpy")`; native code is tested against it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from wyrm_py.errors import ShapeError
+from wyrm_py.graph.op import Array, Spec
+from wyrm_py.graph.rows import RowArrays, RowGradient
+from wyrm_py.nodes import Application, Node, ticks
+
+if TYPE_CHECKING:
+    from wyrm_py.engines.plan import Backward, Update
+
+QUIET = {"all": "ignore"}
+"""NaN and infinity follow IEEE silently; `fit` looks for them itself."""
+
+
+def compute(application: Application) -> None:
+    """Compute the outputs of one application from its inputs' values."""
+    inputs = application.inputs
+    inferred = application.op.infer(*(node.spec for node in inputs))
+    specs = (inferred,) if isinstance(inferred, Spec) else inferred
+    outs = []
+    for node, spec in zip(application.outputs, specs, strict=True):
+        if node._value is None or node.spec != spec:
+            node._value, node.spec = np.empty(spec.shape, spec.dtype), spec
+        outs.append(node._value)
+    values: list[Any] = [node.value for node in inputs]
+    if application.stream is not None:
+        values.insert(0, application.stream)
+    out: Any = outs[0] if len(outs) == 1 else tuple(outs)
+    with np.errstate(**QUIET):  # type: ignore[arg-type]
+        application.op.forward(out, *values)
+
+
+def run(applications: Sequence[Application], draw: bool = True) -> None:
+    """Compute applications in order; `draw=False` keeps random values."""
+    tick = next(ticks)
+    for application in applications:
+        if application.is_leaf:
+            continue
+        if draw or not application.op.random:
+            compute(application)
+        for node in application.outputs:
+            node._tick = tick
+
+
+def accumulate(backward: Backward, weight: ArrayLike) -> None:
+    """Run a gradient graph and add what it gives to the nodes."""
+    root = backward.root
+    upstream = np.asarray(weight, root.dtype)
+    if upstream.ndim and upstream.shape != root.shape:
+        raise ShapeError(
+            f"backward: the weight must be a number or have the shape of the node, "
+            f"{root.shape}, got {upstream.shape}."
+        )
+    backward.seed._held(np.broadcast_to(upstream, root.shape))
+    run(backward.applications)
+    for node, dense, pairs in backward.flows:
+        node._gradient = added(node._gradient, dense, pairs)
+
+
+def added(
+    held: Array | RowArrays | None, dense: Node | None, pairs: Iterable[RowGradient]
+) -> Array | RowArrays | None:
+    """Return an accumulated gradient plus the parts that just came in."""
+    for pair in pairs:
+        part = RowArrays.of(pair.rows.value, pair.values.value)
+        if held is None:
+            held = part
+        elif isinstance(held, RowArrays):
+            held = held.joined(part)
+        else:
+            part.add_to(held)
+    if dense is not None:
+        total = np.array(dense.value)
+        if isinstance(held, RowArrays):
+            held.add_to(total)
+        elif held is not None:
+            total += held
+        held = total
+    return held
+
+
+def gradients(updates: Iterable[Update]) -> list[Array | RowArrays | None]:
+    """Return the gradient of each parameter of a plan that has just run."""
+    return [added(None, update.dense, update.pairs) for update in updates]

@@ -1,0 +1,172 @@
+"""Plans: the flat order of a step, the same for both engines.
+
+`Backward` serves `node.backward`: gradients of every node. `Plan` serves
+compiled steps and `fit`: the forward nodes, the gradient nodes that updates
+need, and one update per parameter block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from wyrm_py.errors import GraphError
+from wyrm_py.graph.gradient import Contributions, reverse
+from wyrm_py.graph.op import Array, Spec, View
+from wyrm_py.graph.order import topological_order
+from wyrm_py.graph.rows import RowGradient
+from wyrm_py.leaves import Constant, LeafNode, ParameterNode
+from wyrm_py.nodes import Application, Node, apply, symbolic
+from wyrm_py.parameters import ParameterBlock
+
+
+@dataclass(frozen=True)
+class OnesLike(View):
+    """Ones in the shape of a value: the gradient of a sum over it."""
+
+    shape_only = (0,)
+
+    def infer(self, *inputs: Spec) -> Spec:
+        return inputs[0]
+
+    def forward(self, out: Array, *inputs: Array) -> None:
+        out[...] = 1
+
+    def locate(self, out, *inputs):  # type: ignore[no-untyped-def]
+        return out.reading(lambda *_: f"{out.type}(1)")
+
+
+@dataclass
+class Backward:
+    """The gradient graph of one root, towards every node under it."""
+
+    root: Node
+    seed: LeafNode
+    applications: list[Application]
+    flows: list[tuple[Node, Node | None, list[RowGradient]]]
+
+    @classmethod
+    def of(cls, root: Node) -> Backward:
+        """Build the gradient graph of a root."""
+        with symbolic():
+            seed = Constant(np.zeros(root.shape, root.dtype), root.dtype)
+            found = reverse(root, seed, is_trainable)
+            flows = [(node, _dense(node, c), c.rows) for node, c in found.items()]
+        return cls(root, seed, _new_applications(root, flows), flows)
+
+
+@dataclass
+class Update:
+    """What one parameter block receives in a step."""
+
+    block: ParameterBlock
+    nodes: list[ParameterNode]
+    dense: Node | None
+    pairs: list[RowGradient]
+
+
+@dataclass
+class Plan:
+    """A training step (with updates), or an evaluation (without)."""
+
+    root: Node
+    updates: list[Update]
+    forward: list[Application]
+    backward: list[Application]
+
+    @classmethod
+    def training(
+        cls, root: Node, parameters: Iterable[ParameterNode] | None = None
+    ) -> Plan:
+        """Plan forward, gradients and updates of a loss."""
+        wanted = root.parameters() if parameters is None else list(parameters)
+        chosen = set(wanted)
+        below = set(root.parameters())
+        if not chosen or not chosen <= below:
+            strangers = ", ".join(map(repr, chosen - below)) or "none"
+            raise GraphError(
+                "parameters: must name trainable parameters under the loss, got "
+                f"{strangers}. Under it are "
+                f"{', '.join(map(repr, below)) or 'no trainable parameters'}."
+            )
+        with symbolic():
+            (seed,) = apply(OnesLike(), root)
+            found = reverse(root, seed, lambda node: node in chosen)
+            updates = _updates(
+                [(n, found[n]) for n in wanted if n in found], shared_blocks(wanted)
+            )
+        flows = [(u.nodes[0], u.dense, u.pairs) for u in updates]
+        return cls(
+            root, updates, topological_order([root]), _new_applications(root, flows)
+        )
+
+    @classmethod
+    def evaluation(cls, root: Node) -> Plan:
+        """Plan the forward pass of a node."""
+        return cls(root, [], topological_order([root]), [])
+
+    @property
+    def applications(self) -> list[Application]:
+        """All entries in order."""
+        return self.forward + self.backward
+
+    def leaves(self) -> list[LeafNode]:
+        """Return the input leaves (not parameters, not constants), once each."""
+        owners = (a.owner for a in self.forward)
+        return [
+            node
+            for node in owners
+            if isinstance(node, LeafNode)
+            and not isinstance(node, ParameterNode | Constant)
+        ]
+
+
+def is_trainable(node: Node) -> bool:
+    """Whether a node is a parameter that takes gradients."""
+    return isinstance(node, ParameterNode) and node.trainable
+
+
+def shared_blocks(nodes: Iterable[ParameterNode]) -> dict[int, ParameterBlock]:
+    """Return the distinct blocks of nodes, by identity."""
+    return {id(node.block): node.block for node in nodes}
+
+
+def _updates(
+    found: list[tuple[ParameterNode, Contributions]],
+    blocks: dict[int, ParameterBlock],
+) -> list[Update]:
+    """Join what nodes over one block receive."""
+    updates = []
+    for key, block in blocks.items():
+        nodes = [node for node, _ in found if id(node.block) == key]
+        if not nodes:
+            continue
+        joined = Contributions()
+        for node, flow in found:
+            if id(node.block) == key:
+                joined.dense += flow.dense
+                joined.rows += flow.rows
+        if joined.dense:  # rows beside a dense gradient are added into it
+            updates.append(Update(block, nodes, joined.total(nodes[0]), []))
+        else:
+            updates.append(Update(block, nodes, None, joined.rows))
+    return updates
+
+
+def _dense(node: Node, flow: Contributions) -> Node | None:
+    return Contributions(dense=flow.dense).total(node) if flow.dense else None
+
+
+def _new_applications(
+    root: Node, flows: list[tuple[Node, Node | None, list[RowGradient]]]
+) -> list[Application]:
+    """Return the gradient applications: what flows need beyond the forward."""
+    ends: list[Node] = []
+    for _, dense, pairs in flows:
+        ends += [dense] if dense is not None else []
+        for pair in pairs:
+            ends += [pair.rows, pair.values]
+    known = set(topological_order([root]))
+    return [a for a in topological_order(ends, shapes=False) if a not in known]

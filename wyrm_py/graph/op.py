@@ -1,0 +1,206 @@
+"""The op contract: what one page about an op must say.
+
+An op states its shape rule (`infer`), its NumPy value (`forward`), its native
+text (`emit`, or `expression`, or `locate`) and its gradient, which is a graph.
+Engines know the four kinds below and no op by name. An op that fits a kind
+gives less: a pointwise op is an expression and a gradient.
+
+Ops hold settings only (axis, slices); two equal settings are the same op.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wyrm_py.errors import CompileError, DTypeError, ShapeError
+
+if TYPE_CHECKING:
+    from wyrm_py.engines.native.operands import Operand
+    from wyrm_py.engines.native.writer import Writer
+    from wyrm_py.graph.rows import RowGradient
+    from wyrm_py.nodes import Node
+
+Array: TypeAlias = NDArray[Any]
+Shape: TypeAlias = tuple[int, ...]
+
+
+class Spec(NamedTuple):
+    """Shape and dtype of one value."""
+
+    shape: Shape
+    dtype: np.dtype[Any]
+
+    @property
+    def is_index(self) -> bool:
+        """Whether the value holds row numbers rather than floats."""
+        return self.dtype.kind == "i"
+
+    def __str__(self) -> str:
+        return f"{self.dtype}{list(self.shape)}"
+
+
+class Op:
+    """Base of all ops. See the module docstring and the kinds below."""
+
+    shape_only: ClassVar[tuple[int, ...]] = ()
+    """Positions of inputs of which only the shape is used, never the value."""
+    random: ClassVar[bool] = False
+    """Whether `forward` draws from the stream it is handed first."""
+
+    @property
+    def name(self) -> str:
+        """Name of the method a user types: `VectorDot` is `vector_dot`."""
+        return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(self).__name__).lower()
+
+    def infer(self, *inputs: Spec) -> Spec | tuple[Spec, ...]:
+        """Return shape and dtype of the value, or raise a ShapeError."""
+        raise NotImplementedError(f"{self.name}: an op needs `infer`")
+
+    def forward(self, out: Any, *inputs: Any) -> None:
+        """Write the value into `out` with NumPy."""
+        raise NotImplementedError(f"{self.name}: an op needs `forward`")
+
+    def emit(self, writer: Writer, out: Any, *inputs: Any) -> None:
+        """Write the loops that fill `out`."""
+        raise CompileError(
+            f"{self.name}: has no native text. Give the op an `emit` method, or "
+            'train with engine="numpy".'
+        )
+
+    def gradient(
+        self, g: Node, out: Any, *inputs: Node
+    ) -> Sequence[Node | RowGradient | None]:
+        """Return one gradient per input, built from `g`, `out` and the inputs."""
+        return tuple(None for _ in inputs)
+
+
+class View(Op):
+    """An op that computes nothing: each element is an element of an input."""
+
+    def locate(self, out: Operand, *inputs: Operand) -> Operand:
+        """Return the operand that reads the value in place."""
+        raise NotImplementedError(f"{self.name}: a view needs `locate`")
+
+
+class Pointwise(Op):
+    """An elementwise op with broadcasting, from one expression.
+
+    `expression` is Python over the inputs `a`, `b`, `c`, the functions of
+    `wyrm_py.engines.functions` and `T(number)` for a literal of the value's
+    dtype. It serves both engines.
+    """
+
+    expression: ClassVar[str]
+
+    def infer(self, *inputs: Spec) -> Spec:
+        require_floats(self.name, *inputs)
+        return Spec(
+            broadcast(self.name, *(spec.shape for spec in inputs)),
+            np.result_type(*(spec.dtype for spec in inputs)),
+        )
+
+    def forward(self, out: Array, *inputs: Array) -> None:
+        out[...] = evaluate(self.expression, out.dtype, inputs)
+
+
+class Reduction(Op):
+    """A sum (or maximum) of an elementwise expression over some axes."""
+
+    expression: ClassVar[str] = "a"
+    combine: ClassVar[str] = "sum"
+
+    def axes(self, ndim: int) -> tuple[int, ...]:
+        """Return the axes that go, of the broadcast inputs, in order."""
+        raise NotImplementedError(f"{self.name}: a reduction needs `axes`")
+
+    @property
+    def keeps_axes(self) -> bool:
+        """Whether reduced axes stay with length one."""
+        return True
+
+    def infer(self, *inputs: Spec) -> Spec:
+        require_floats(self.name, *inputs)
+        shape = broadcast(self.name, *(spec.shape for spec in inputs))
+        gone = self.axes(len(shape))
+        if self.keeps_axes:
+            kept = tuple(1 if k in gone else n for k, n in enumerate(shape))
+        else:
+            kept = tuple(n for k, n in enumerate(shape) if k not in gone)
+        return Spec(kept, np.result_type(*(spec.dtype for spec in inputs)))
+
+    def forward(self, out: Array, *inputs: Array) -> None:
+        values = np.asarray(evaluate(self.expression, out.dtype, inputs))
+        reduce = np.sum if self.combine == "sum" else np.max
+        gone = self.axes(values.ndim)
+        out[...] = reduce(values, axis=gone, keepdims=self.keeps_axes)
+
+
+_FUNCTIONS: dict[str, Any] = {}
+_CODE: dict[str, Any] = {}
+
+
+def evaluate(expression: str, dtype: np.dtype[Any], inputs: Sequence[Any]) -> Any:
+    """Evaluate a pointwise expression over NumPy arrays."""
+    if not _FUNCTIONS:  # late: functions stand with the engines, above the ops
+        from wyrm_py.engines import functions
+
+        _FUNCTIONS.update(vars(functions))
+    code = _CODE.get(expression)
+    if code is None:
+        code = _CODE[expression] = compile(expression, "<expression>", "eval")
+    names = dict(zip("abcdefgh", inputs, strict=False))
+    return eval(code, {**_FUNCTIONS, "T": dtype.type}, names)
+
+
+def broadcast(name: str, *shapes: Shape) -> Shape:
+    """Return NumPy's broadcast shape, or raise a ShapeError naming the op."""
+    try:
+        return np.broadcast_shapes(*shapes)
+    except ValueError:
+        listed = ", ".join(str(shape) for shape in shapes)
+        raise ShapeError(
+            f"{name}: operands of shapes {listed} do not broadcast; axes must be "
+            "equal or 1, counted from the last. Reshape one of them with "
+            "`.reshape(...)`?"
+        ) from None
+
+
+def require_floats(name: str, *inputs: Spec) -> None:
+    """Raise a DTypeError if an input holds row numbers."""
+    for spec in inputs:
+        if spec.is_index:
+            raise DTypeError(
+                f"{name}: takes float32 or float64 values, got {spec} of an index "
+                "node. Look rows up with `table.index(node)`, or feed the numbers "
+                "through an InputNode."
+            )
+
+
+def require_index(name: str, spec: Spec) -> None:
+    """Raise a DTypeError unless the input holds row numbers."""
+    if not spec.is_index:
+        raise DTypeError(
+            f"{name}: takes an integer index node, got {spec}. Feed row numbers "
+            "through an IndexInputNode."
+        )
+
+
+def normalize_axes(
+    name: str, axis: int | Sequence[int] | None, ndim: int
+) -> tuple[int, ...]:
+    """Return sorted non-negative axes; None means all of them."""
+    if axis is None:
+        return tuple(range(ndim))
+    wanted = (axis,) if isinstance(axis, int) else tuple(axis)
+    for one in wanted:
+        if not -ndim <= one < ndim:
+            raise ShapeError(
+                f"{name}: axis {one} does not exist in a value of {ndim} axes; "
+                f"give one from {-ndim} to {ndim - 1}."
+            )
+    return tuple(sorted({one % ndim for one in wanted}))

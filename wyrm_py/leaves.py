@@ -1,0 +1,385 @@
+"""The leaves of graphs: parameters, inputs and constants.
+
+A leaf is given, not computed. `set_value` writes into it in place and makes
+the values above it stale until the next `forward`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
+from scipy import sparse
+
+from wyrm_py.errors import (
+    DTypeError,
+    GraphError,
+    IndexRangeError,
+    ParameterError,
+    ShapeError,
+)
+from wyrm_py.graph.op import Array, Op, Spec
+from wyrm_py.nodes import Application, Leaf, Node, ticks
+from wyrm_py.parameters import HogwildParameter, ParameterBlock, PlainParameter
+
+if TYPE_CHECKING:
+    from wyrm_py.ops.methods import Value
+
+INDEX = np.dtype(np.int64)
+
+
+def float_dtype(owner: str, dtype: DTypeLike) -> np.dtype[Any]:
+    """Return float32 or float64, or raise a DTypeError."""
+    wanted = np.dtype(dtype)
+    if wanted not in (np.dtype(np.float32), np.dtype(np.float64)):
+        raise DTypeError(f"{owner}: dtype must be float32 or float64, got {wanted}.")
+    return wanted
+
+
+def as_floats(owner: str, value: Any, dtype: np.dtype[Any]) -> Array:
+    """Return a C-contiguous native array, or raise a DTypeError."""
+    if isinstance(value, Node):
+        raise DTypeError(f"{owner}: takes numbers, got {value!r}. Pass its `.value`?")
+    if sparse.issparse(value):
+        raise DTypeError(
+            f"{owner}: takes a dense array, got a scipy.sparse {value.format} matrix. "
+            "Use a SparseInputNode, or `.toarray()`."
+        )
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiu":
+        raise DTypeError(
+            f"{owner}: takes numbers, got dtype {array.dtype}. Convert with "
+            "`.astype(np.float32)`?"
+        )
+    return np.ascontiguousarray(array, dtype=dtype).reshape(array.shape)
+
+
+def as_rows(owner: str, value: Any) -> Array:
+    """Return row numbers as int64, or raise a typed error."""
+    array = np.asarray(value)
+    if array.size == 0 and array.dtype.kind == "f":
+        array = array.astype(INDEX)  # an empty list is float64 in NumPy
+    if array.dtype.kind not in "iu":
+        raise DTypeError(
+            f"{owner}: row numbers must be integers, got dtype {array.dtype}. "
+            "Convert with `.astype(np.int64)`?"
+        )
+    if array.size and array.min() < 0:
+        bad = int(np.flatnonzero(array.reshape(-1) < 0)[0])
+        raise IndexRangeError(
+            f"{owner}: row numbers must not be negative, got "
+            f"{array.reshape(-1)[bad]} at position {bad}."
+        )
+    if array.size and array.max() > np.iinfo(INDEX).max:
+        raise IndexRangeError(f"{owner}: row number {array.max()} is beyond int64.")
+    return array.astype(INDEX, order="C")
+
+
+def fit_shape(owner: str, array: Array, shape: tuple[int, ...]) -> Array:
+    """Return the array in a shape; axes of length one may be missing."""
+    if array.shape == shape:
+        return array
+    if [n for n in array.shape if n != 1] == [n for n in shape if n != 1]:
+        return array.reshape(shape)
+    raise ShapeError(
+        f"{owner}: the shape is fixed at creation, {shape}, got {array.shape}. "
+        "Build the node with the shape it will be fed."
+    )
+
+
+class LeafNode(Node):
+    """Base of the leaves."""
+
+    __slots__ = ()
+
+    def __init__(self, spec: Spec, value: Array | None, name: str | None) -> None:
+        super().__init__(Application(Leaf(), (), owner=self), spec)
+        self.application.outputs = (self,)
+        self._value = value
+        self.name = name
+
+    def _held(self, array: Array) -> None:
+        """Take another array as the value, of any shape: batches, raggeds."""
+        self._value = array
+        self.spec = Spec(array.shape, array.dtype)
+
+    def _touch(self) -> None:
+        self._tick = next(ticks)
+
+
+class Constant(LeafNode):
+    """A number or an array that nobody changes.
+
+    Python numbers take the dtype of the node they meet, integer arrays too;
+    float arrays keep theirs, so float32 with float64 gives float64.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, value: Any, dtype: np.dtype[Any]) -> None:
+        array = np.asarray(value)
+        if dtype.kind == "f":
+            keeps = array.dtype.kind == "f" and not isinstance(value, float)
+            kept = array.dtype if keeps and array.dtype.itemsize >= 4 else dtype
+            array = np.array(as_floats("constant", value, kept))
+        super().__init__(Spec(array.shape, array.dtype), array, None)
+
+
+class ParameterNode(LeafNode):
+    """A trainable leaf over a private parameter, or a shared one.
+
+    Parameters
+    ----------
+    value : array_like of finite numbers, any shape; copied
+    dtype : float32 (default) or float64
+    name : shown in errors, in `source` and in checkpoints
+    trainable : False freezes it: no gradient is built, no optimizer touches it
+
+    Each node has its own gradient, also when several nodes share a parameter.
+    """
+
+    __slots__ = ("block", "trainable")
+
+    def __init__(
+        self,
+        value: ArrayLike,
+        dtype: DTypeLike = np.float32,
+        name: str | None = None,
+        trainable: bool = True,
+    ) -> None:
+        if isinstance(value, HogwildParameter):
+            raise ParameterError(
+                "ParameterNode: takes an array, got a HogwildParameter. Use "
+                "`ParameterNode.shared(parameter)`."
+            )
+        kind = float_dtype("ParameterNode", dtype)
+        array = as_floats("ParameterNode", value, kind)
+        self._adopt(PlainParameter(array, dtype=kind), name, trainable)
+
+    @classmethod
+    def shared(
+        cls,
+        parameter: HogwildParameter,
+        name: str | None = None,
+        trainable: bool = True,
+    ) -> ParameterNode:
+        """Return a node over a parameter in shared memory."""
+        if not isinstance(parameter, HogwildParameter):
+            raise ParameterError(
+                "ParameterNode.shared: takes a HogwildParameter, got "
+                f"{type(parameter).__name__}. Make one with "
+                "`wp.HogwildParameter(value)`."
+            )
+        node = cls.__new__(cls)
+        node._adopt(parameter, name, trainable)
+        return node
+
+    def _adopt(self, block: ParameterBlock, name: str | None, trainable: bool) -> None:
+        self.block = block
+        self.trainable = trainable
+        value = block.value
+        LeafNode.__init__(self, Spec(value.shape, value.dtype), value, name)
+
+    @property
+    def value(self) -> Array:
+        """The live array of the parameter."""
+        value = self.block.value
+        if value.shape != self.spec.shape:  # a shared table has grown
+            self._held(value)
+        return value
+
+    def set_value(self, value: ArrayLike) -> None:
+        """Write a value in place: a number fills, an array must fit the shape."""
+        array = as_floats("ParameterNode.set_value", value, self.dtype)
+        live = self.value
+        live[...] = array if array.ndim == 0 else fit_shape(
+            "ParameterNode.set_value", array, live.shape
+        )
+        self._touch()
+
+
+class InputNode(LeafNode):
+    """A leaf for floats, set before each step or fed from a column by `fit`.
+
+    Parameters
+    ----------
+    value : array_like; fixes the shape
+    dtype : float32 (default) or float64
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self, value: ArrayLike, dtype: DTypeLike = np.float32, name: str | None = None
+    ) -> None:
+        kind = float_dtype("InputNode", dtype)
+        array = np.array(as_floats("InputNode", value, kind))
+        super().__init__(Spec(array.shape, array.dtype), array, name)
+
+    def set_value(self, value: ArrayLike) -> None:
+        """Write a value in place: a number fills, an array must fit the shape."""
+        if type(value) is float or type(value) is int:  # the fast path of loops
+            self._value.fill(value)  # type: ignore[union-attr]
+        else:
+            array = as_floats("InputNode.set_value", value, self.spec.dtype)
+            if array.ndim:
+                array = fit_shape("InputNode.set_value", array, self.spec.shape)
+            self._value[...] = array  # type: ignore[index]
+        self._tick = next(ticks)
+
+
+
+
+class IndexInputNode(LeafNode):
+    """A leaf for row numbers (int64, not negative).
+
+    Parameters
+    ----------
+    indices : int, list or integer array of any shape; fixes the shape
+    capacity : with it the node is ragged: one-dimensional, of 0 to `capacity`
+        row numbers, another number each time
+    """
+
+    __slots__ = ("capacity", "lengths", "segments")
+
+    def __init__(
+        self,
+        indices: ArrayLike,
+        capacity: int | None = None,
+        name: str | None = None,
+    ) -> None:
+        array = np.atleast_1d(as_rows("IndexInputNode", indices))
+        super().__init__(Spec(array.shape, INDEX), array, name)
+        self.capacity = capacity
+        self.segments: Node | None = None
+        self.lengths: Node | None = None
+        if capacity is not None:
+            self._require_room(array)
+            self.segments, self.lengths = _ragged_parts(self)
+            self._set_entries(array)
+
+    def _require_room(self, array: Array) -> None:
+        if array.ndim != 1 or len(array) > (self.capacity or 0):
+            raise ShapeError(
+                f"IndexInputNode: takes at most {self.capacity} row numbers in one "
+                f"axis, got shape {array.shape}. Declare a larger `capacity`."
+            )
+
+    def _set_entries(self, array: Array, lengths: Array | None = None) -> None:
+        """Take entries; `lengths` cuts them into the examples of a batch."""
+        self._held(array)
+        if lengths is None:
+            lengths = np.array([len(array)], INDEX)
+        _set_parts(self, lengths)
+
+    def set_value(self, indices: ArrayLike) -> None:
+        """Set the row numbers; an int fills a node of fixed shape."""
+        if type(indices) is int and self.capacity is None and indices >= 0:
+            self._value.fill(indices)  # type: ignore[union-attr]
+            self._tick = next(ticks)
+            return
+        array = as_rows("IndexInputNode.set_value", indices)
+        if self.capacity is not None:
+            array = np.atleast_1d(array)
+            self._require_room(array)
+            self._set_entries(array)
+        elif array.ndim:
+            owner = "IndexInputNode.set_value"
+            self._value[...] = fit_shape(owner, array, self.spec.shape)  # type: ignore[index]
+        else:
+            self._value.fill(int(array))  # type: ignore[union-attr]
+        self._touch()
+
+
+class SparseInputNode(LeafNode):
+    """A leaf for scipy CSR rows; its one method is `dot(table)`.
+
+    Parameters
+    ----------
+    rows : scipy.sparse matrix, shape (b, F); fixes the shape, not the number of
+        stored values
+    dtype : float32 (default) or float64
+    """
+
+    __slots__ = ("data", "indices", "lengths", "segments")
+
+    def __init__(
+        self, rows: Any, dtype: DTypeLike = np.float32, name: str | None = None
+    ) -> None:
+        kind = float_dtype("SparseInputNode", dtype)
+        matrix = as_csr("SparseInputNode", rows)
+        super().__init__(Spec(matrix.shape, kind), None, name)
+        self.indices = Node(self.application, Spec((0,), INDEX))
+        self.data = Node(self.application, Spec((0,), kind))
+        self.segments, self.lengths = _ragged_parts(self, self.indices, self.data)
+        self._set_rows(matrix)
+
+    def _set_rows(self, matrix: Any) -> None:
+        self._value = matrix
+        self.spec = Spec(matrix.shape, self.spec.dtype)
+        _hold(self.indices, np.ascontiguousarray(matrix.indices, INDEX))
+        _hold(self.data, np.ascontiguousarray(matrix.data, self.spec.dtype))
+        _set_parts(self, np.diff(matrix.indptr).astype(INDEX))
+
+    def set_value(self, rows: Any) -> None:
+        """Set other CSR rows of the same shape."""
+        matrix = as_csr("SparseInputNode.set_value", rows)
+        if matrix.shape != self.spec.shape:
+            raise ShapeError(
+                "SparseInputNode.set_value: the shape is fixed at creation, "
+                f"{self.spec.shape}, got {matrix.shape}."
+            )
+        self._set_rows(matrix)
+        self._touch()
+
+    def dot(self, other: Value) -> Node:
+        """Return rows (b, F) times a table (F, D): (b, D), gradient by rows."""
+        table = self._constant(other)
+        if table.shape[:1] != self.spec.shape[1:] or len(table.shape) != 2:
+            raise ShapeError(
+                f"dot: inner sizes differ, left {self.shape}, right {table.shape}."
+            )
+        return (table.index(self.indices) * self.data.expand_dims(1)).segment_sum(self)
+
+    def _apply_many(self, op: Op, *others: Value) -> tuple[Node, ...]:
+        raise GraphError(
+            f"{op.name}: a SparseInputNode can only be multiplied with a table, "
+            "`rows.dot(table)`. Use an InputNode for dense values."
+        )
+
+
+def as_csr(owner: str, rows: Any) -> Any:
+    """Return canonical CSR rows, or raise a typed error."""
+    if not sparse.issparse(rows):
+        raise DTypeError(
+            f"{owner}: takes scipy.sparse rows, got {type(rows).__name__}. Convert "
+            "with `scipy.sparse.csr_array(rows)`."
+        )
+    if rows.dtype.kind not in "fiu":
+        raise DTypeError(f"{owner}: takes numbers, got dtype {rows.dtype}.")
+    return sparse.csr_array(rows)
+
+
+def _hold(node: Node, array: Array) -> None:
+    node._value = array
+    node.spec = Spec(array.shape, array.dtype)
+
+
+def _ragged_parts(owner: LeafNode, *parts: Node) -> tuple[Node, Node]:
+    application = owner.application
+    segments = Node(application, Spec((0,), INDEX))
+    lengths = Node(application, Spec((1,), INDEX))
+    application.outputs = (*application.outputs, *parts, segments, lengths)
+    return segments, lengths
+
+
+def _set_parts(owner: Any, lengths: Array) -> None:
+    _hold(owner.lengths, lengths)
+    _hold(owner.segments, np.repeat(np.arange(len(lengths), dtype=INDEX), lengths))
+
+
+def named(nodes: Sequence[Node]) -> str:
+    """Return a list of nodes for an error message."""
+    return ", ".join(repr(node) for node in nodes)

@@ -1,0 +1,162 @@
+"""Products of matrices and vectors, and the transpose."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from wyrm_py.errors import ShapeError
+from wyrm_py.graph.op import Array, Op, Reduction, Spec, View, require_floats
+from wyrm_py.ops.methods import Methods
+
+if TYPE_CHECKING:
+    from wyrm_py.engines.native.operands import Operand
+    from wyrm_py.engines.native.writer import Writer
+    from wyrm_py.nodes import Node
+    from wyrm_py.ops.methods import Value
+
+
+class Dot(Op):
+    """Matrix product, (M, K) and (K, N) give (M, N)."""
+
+    def infer(self, *inputs: Spec) -> Spec:
+        require_floats(self.name, *inputs)
+        a, b = inputs
+        if len(a.shape) != 2 or len(b.shape) != 2:
+            raise ShapeError(
+                f"dot: takes two matrices (or a vector in place of one), left "
+                f"{a.shape}, right {b.shape}. Reshape with `.reshape(...)`?"
+            )
+        if a.shape[1] != b.shape[0]:
+            cure = (
+                "Transpose the right operand with `.t()`?"
+                if a.shape[1] == b.shape[1]
+                else "The left's columns must equal the right's rows."
+            )
+            raise ShapeError(
+                f"dot: inner sizes differ, left {a.shape}, right {b.shape}. {cure}"
+            )
+        return Spec((a.shape[0], b.shape[1]), np.result_type(a.dtype, b.dtype))
+
+    def forward(self, out: Array, *inputs: Array) -> None:
+        np.matmul(inputs[0], inputs[1], out=out)
+
+    def emit(self, writer: Writer, out: Operand, *inputs: Operand) -> None:
+        a, b = inputs
+        if a.fast_axis != 0 and b.fast_axis == 0:
+            self._emit_dots(writer, out, a, b)
+        else:
+            self._emit_rows(writer, out, a, b)
+
+    def _emit_dots(self, writer: Writer, out: Operand, a: Operand, b: Operand) -> None:
+        """One inner product per element: both operands run along K."""
+        with writer.loop(out.extents[0]) as i, writer.loop(out.extents[1]) as j:
+            total = writer.fresh("s")
+            writer.line(f"{total} = {out.type}(0)")
+            with writer.loop(a.extents[1]) as k:
+                writer.line(f"{total} += {a.at(i, k)} * {b.at(k, j)}")
+            writer.line(f"{out.at(i, j)} = {total}")
+
+    def _emit_rows(self, writer: Writer, out: Operand, a: Operand, b: Operand) -> None:
+        """Add rows of b, scaled, to rows of the result."""
+        writer.fill(out, "0")
+        outer = (out.extents[0], a.extents[1])
+        if a.fast_axis == 0:
+            with writer.loop(outer[1]) as k, writer.loop(outer[0]) as i:
+                self._emit_row(writer, out, a, b, i, k)
+        else:
+            with writer.loop(outer[0]) as i, writer.loop(outer[1]) as k:
+                self._emit_row(writer, out, a, b, i, k)
+
+    def _emit_row(
+        self, writer: Writer, out: Operand, a: Operand, b: Operand, i: str, k: str
+    ) -> None:
+        scale = writer.fresh("s")
+        writer.line(f"{scale} = {a.at(i, k)}")
+        with writer.loop(out.extents[1]) as j:
+            writer.line(f"{out.at(i, j)} += {scale} * {b.at(k, j)}")
+
+    def gradient(self, g: Node, out: Node, *inputs: Node) -> tuple[Node, Node]:
+        a, b = inputs
+        return g.dot(b.t()), a.t().dot(g)
+
+
+class VectorDot(Reduction):
+    """Inner products along the last axis: (..., D), (..., D) give (..., 1)."""
+
+    expression = "a * b"
+
+    def infer(self, *inputs: Spec) -> Spec:
+        a, b = inputs
+        if not a.shape or not b.shape or a.shape[-1] != b.shape[-1]:
+            raise ShapeError(
+                f"vector_dot: last axes must have one length, left {a.shape}, "
+                f"right {b.shape}. For a matrix product use `.dot(...)`."
+            )
+        return super().infer(*inputs)
+
+    def axes(self, ndim: int) -> tuple[int, ...]:
+        return (ndim - 1,)
+
+    def gradient(self, g: Node, out: Node, *inputs: Node) -> tuple[Node, Node]:
+        a, b = inputs
+        return g * b, g * a
+
+
+class Transpose(View):
+    """Axes in reverse order."""
+
+    def infer(self, *inputs: Spec) -> Spec:
+        return Spec(inputs[0].shape[::-1], inputs[0].dtype)
+
+    def forward(self, out: Array, *inputs: Array) -> None:
+        out[...] = inputs[0].T
+
+    def locate(self, out: Operand, *inputs: Operand) -> Operand:
+        (x,) = inputs
+        fast = None if x.fast_axis is None else len(x.extents) - 1 - x.fast_axis
+        return out.reading(lambda *index: x.at(*index[::-1]), fast_axis=fast)
+
+    def gradient(self, g: Node, out: Node, *inputs: Node) -> tuple[Node]:
+        return (g.t(),)
+
+
+class LinalgMethods(Methods):
+    """Products and the transpose of a node."""
+
+    __slots__ = ()
+
+    def dot(self, other: Value) -> Node:
+        """Matrix product; a vector (K,) stands for a row or a column.
+
+        (M, K).dot((K, N)) gives (M, N), (M, K).dot((K,)) gives (M,).
+        """
+        left, right = self._pair(other)
+        row, column = len(left.shape) == 1, len(right.shape) == 1
+        product = (left.expand_dims(0) if row else left)._apply(
+            Dot(), right.expand_dims(1) if column else right
+        )
+        if column:
+            product = product.squeeze(-1)
+        return product.squeeze(0) if row else product
+
+    def __matmul__(self, other: Value) -> Node:
+        return self.dot(other)
+
+    def __rmatmul__(self, other: Value) -> Node:
+        return self._constant(other).dot(self)
+
+    def vector_dot(self, other: Value) -> Node:
+        """Inner products along the last axis, (..., D), (..., D) to (..., 1)."""
+        return self._apply(VectorDot(), other)
+
+    def t(self) -> Node:
+        """Return the transpose (axes in reverse order)."""
+        return self._apply(Transpose())
+
+    if TYPE_CHECKING:
+
+        def _pair(self, other: Value) -> tuple[Node, Node]: ...
+
+        def _constant(self, value: Value) -> Node: ...

@@ -1,0 +1,381 @@
+"""Reshaping, slicing and joining. All but the joins are views in native code."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from wyrm_py.errors import CompileError, ShapeError
+from wyrm_py.graph.op import Array, Op, Spec, View, normalize_axes
+from wyrm_py.ops.methods import Methods
+
+if TYPE_CHECKING:
+    from wyrm_py.engines.native.operands import Operand
+    from wyrm_py.engines.native.writer import Writer
+    from wyrm_py.nodes import Node
+
+
+@dataclass(frozen=True)
+class Reshape(View):
+    """The same elements in another shape; one axis may be -1."""
+
+    target: tuple[int, ...]
+    needs_flat = True
+
+    def infer(self, *inputs: Spec) -> Spec:
+        (x,) = inputs
+        size = int(np.prod(x.shape, dtype=np.int64))
+        known = int(np.prod([n for n in self.target if n != -1], dtype=np.int64))
+        free = self.target.count(-1)
+        fits = size == known if not free else known > 0 and size % known == 0
+        if free > 1 or not fits:
+            raise ShapeError(
+                f"reshape: {x.shape} has {size} elements and does not fit "
+                f"{self.target}. Use -1 once, for the axis that varies (in "
+                "minibatches the first)."
+            )
+        shape = tuple(size // known if n == -1 else n for n in self.target)
+        return Spec(shape, x.dtype)
+
+    def forward(self, out: Array, *inputs: Array) -> None:
+        out[...] = inputs[0].reshape(out.shape)
+
+    def locate(self, out: Operand, *inputs: Operand) -> Operand:
+        return out.reshaping(inputs[0])
+
+    def gradient(self, g: Node, out: Node, *inputs: Node) -> tuple[Node, ...]:
+        return (g._apply(ReshapeLike(), inputs[0]),)
+
+
+@dataclass(frozen=True)
+class ReshapeLike(Reshape):
+    """The elements of a value in the shape of another."""
+
+    target: tuple[int, ...] = ()
+    shape_only = (1,)
+
+    def infer(self, *inputs: Spec) -> Spec:
+        return Spec(inputs[1].shape, inputs[0].dtype)
+
+    def gradient(self, g: Node, out: Node, *inputs: Node) -> tuple[Node, ...]:
+        return (*super().gradient(g, out, *inputs), None)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class ExpandDims(View):
+    """A new axis of length one."""
+
+    axis: int
+
+    def infer(self, *inputs: Spec) -> Spec:
+        shape = np.expand_dims(np.empty(inputs[0].shape, bool), self.axis).shape
+        return Spec(shape, inputs[0].dtype)
+
+    def forward(self, out: Array, *inputs: Array) -> None:
+        out[...] = inputs[0].reshape(out.shape)
+
+    def locate(self, out: Operand, *inputs: Operand) -> Operand:
+        return out.reshaping(inputs[0])
+
+    def gradient(self, g: Node, out: Node, *inputs: Node) -> tuple[Node]:
+        return (g.squeeze(self.axis),)
+
+
+@dataclass(frozen=True)
+class Squeeze(View):
+    """Without one axis of length one."""
+
+    axis: int
+
+    def infer(self, *inputs: Spec) -> Spec:
+        shape = inputs[0].shape
+        (axis,) = normalize_axes(self.name, self.axis, len(shape))
+        if shape[axis] != 1:
+            raise ShapeError(
+                f"squeeze: axis {self.axis} of {shape} has length {shape[axis]}, "
+                "only length 1 can go. Slice it with [...]?"
+            )
+        return Spec(shape[:axis] + shape[axis + 1 :], inputs[0].dtype)
+
+    def forward(self, out: Array, *inputs: Array) -> None:
+        out[...] = inputs[0].reshape(out.shape)
+
+    def locate(self, out: Operand, *inputs: Operand) -> Operand:
+        return out.reshaping(inputs[0])
+
+    def gradient(self, g: Node, out: Node, *inputs: Node) -> tuple[Node]:
+        return (g.expand_dims(self.axis),)
+
+
+Part = tuple[int | None, int | None, int | None] | int
+
+
+@dataclass(frozen=True)
+class Slice(View):
+    """Basic NumPy slicing: integers drop an axis, slices keep it."""
+
+    parts: tuple[Part, ...]
+
+    def index(self) -> tuple[Any, ...]:
+        """Return what NumPy takes between square brackets."""
+        return tuple(p if isinstance(p, int) else slice(*p) for p in self.parts)
+
+    def infer(self, *inputs: Spec) -> Spec:
+        (x,) = inputs
+        if len(self.parts) > len(x.shape):
+            raise ShapeError(
+                f"slice: {len(self.parts)} indices for a value of shape {x.shape}."
+            )
+        shape: list[int] = []
+        for n, part in zip(x.shape, self.parts, strict=False):
+            if isinstance(part, int):
+                if not -n <= part < n:
+                    raise ShapeError(
+                        f"slice: index {part} is outside an axis of length {n} "
+                        f"of shape {x.shape}."
+                    )
+            else:
+                shape.append(len(range(*slice(*part).indices(n))))
+        shape.extend(x.shape[len(self.parts) :])
+        if 0 in shape and 0 not in x.shape:
+            raise ShapeError(
+                f"slice: [{self.index()}] of shape {x.shape} is empty; give a range "
+                "with at least one element."
+            )
+        return Spec(tuple(shape), x.dtype)
+
+    def forward(self, out: Array, *inputs: Array) -> None:
+        out[...] = inputs[0][self.index()]
+
+    def locate(self, out: Operand, *inputs: Operand) -> Operand:
+        (x,) = inputs
+        return out.reading(lambda *index: x.at(*self.place(x, index)))
+
+    def place(self, x: Operand, index: Sequence[str]) -> list[str]:
+        """Return index texts into x for index texts into the slice."""
+        left = list(index)
+        placed = []
+        for extent, part in zip(x.extents, self.parts, strict=False):
+            if isinstance(part, int):
+                placed.append(_position(self, extent.fixed, part))
+            else:
+                placed.append(_stride(self, extent.fixed, part, left.pop(0)))
+        return placed + left
+
+    def gradient(self, g: Node, out: Node, *inputs: Node) -> tuple[Node]:
+        return (g._apply(Unslice(self.parts), inputs[0]),)
+
+
+def _position(op: Op, length: int | None, part: int) -> str:
+    if part < 0 and length is None:
+        raise CompileError(_VARYING.format(op.name))
+    return f"u64({part if part >= 0 else part + (length or 0)})"
+
+
+def _stride(op: Op, length: int | None, part: Part, index: str) -> str:
+    start, stop, step = slice(*part).indices(length) if length is not None else part  # type: ignore[misc]
+    if length is None:
+        if stop is not None or (start or 0) < 0 or (step or 1) != 1:
+            raise CompileError(_VARYING.format(op.name))
+        start, step = start or 0, 1
+    if step < 0:
+        return f"(u64({start}) - u64({-step}) * {index})" if index != "0" else f"u64({start})"
+    scaled = index if step == 1 or index == "0" else f"u64({step}) * {index}"
+    if start == 0:
+        return scaled
+    return f"u64({start})" if index == "0" else f"(u64({start}) + {scaled})"
+
+
+_VARYING = (
+    "{}: an axis whose length is known only at run time can be sliced natively "
+    "only from a fixed start to its end. Slice another axis, or train with "
+    'engine="numpy".'
+)
+
+
+@dataclass(frozen=True)
+class Unslice(Op):
+    """Zeros of the shape of `like`, with a value put where a slice was."""
+
+    parts: tuple[Part, ...]
+    shape_only = (1,)
+
+    def infer(self, *inputs: Spec) -> Spec:
+        return Spec(inputs[1].shape, inputs[0].dtype)
+
+    def forward(self, out: Array, *inputs: Array) -> None:
+        out[...] = 0
+        out[Slice(self.parts).index()] = inputs[0]
+
+    def emit(self, writer: Writer, out: Operand, *inputs: Operand) -> None:
+        g = inputs[0]
+        writer.fill(out, "0")
+        with writer.loops(g.extents) as index:
+            placed = Slice(self.parts).place(out, index)
+            writer.line(f"{out.at(*placed)} = {g.at(*index)}")
+
+    def gradient(self, g: Node, out: Node, *inputs: Node) -> tuple[Node, None]:
+        return g._apply(Slice(self.parts)), None
+
+
+@dataclass(frozen=True)
+class Concatenate(Op):
+    """Values joined along one axis."""
+
+    axis: int
+
+    def infer(self, *inputs: Spec) -> Spec:
+        first = inputs[0]
+        (axis,) = normalize_axes(self.name, self.axis, len(first.shape))
+        rest = [spec.shape[:axis] + spec.shape[axis + 1 :] for spec in inputs]
+        if any(
+            len(spec.shape) != len(first.shape) or other != rest[0]
+            for spec, other in zip(inputs, rest, strict=True)
+        ):
+            shapes = ", ".join(str(spec.shape) for spec in inputs)
+            raise ShapeError(
+                f"concatenate: shapes {shapes} must agree on every axis but {axis}."
+            )
+        joined = sum(spec.shape[axis] for spec in inputs)
+        shape = (*first.shape[:axis], joined, *first.shape[axis + 1 :])
+        return Spec(shape, np.result_type(*(spec.dtype for spec in inputs)))
+
+    def forward(self, out: Array, *inputs: Array) -> None:
+        np.concatenate(inputs, axis=self.axis, out=out)
+
+    def emit(self, writer: Writer, out: Operand, *inputs: Operand) -> None:
+        axis = self.axis % len(out.extents)
+        before: list[str] = []
+        for x in inputs:
+            offset = writer.fresh("o")
+            writer.line(f"{offset} = {' + '.join(before) or 'u64(0)'}")
+            with writer.loops(x.extents) as index:
+                placed = list(index)
+                at = placed[axis]
+                placed[axis] = offset if at == "0" else f"({offset} + {at})"
+                writer.line(f"{out.at(*placed)} = {out.type}({x.at(*index)})")
+            before.append(x.extents[axis].text)
+
+    def gradient(self, g: Node, out: Node, *inputs: Node) -> tuple[Node | None, ...]:
+        return tuple(
+            None
+            if x.spec.is_index
+            else g._apply(PartLike(self.axis, position), *inputs)
+            for position, x in enumerate(inputs)
+        )
+
+
+@dataclass(frozen=True)
+class PartLike(View):
+    """The part of a joined value that came from one of the joined ones."""
+
+    axis: int
+    position: int
+    shape_only = tuple(range(1, 1000))
+
+    def infer(self, *inputs: Spec) -> Spec:
+        return inputs[1 + self.position]
+
+    def forward(self, out: Array, *inputs: Array) -> None:
+        axis = self.axis % out.ndim
+        start = sum(x.shape[axis] for x in inputs[1 : 1 + self.position])
+        take = (slice(None),) * axis + (slice(start, start + out.shape[axis]),)
+        out[...] = inputs[0][take]
+
+    def locate(self, out: Operand, *inputs: Operand) -> Operand:
+        axis = self.axis % len(out.extents)
+        before = [x.extents[axis].text for x in inputs[1 : 1 + self.position]]
+        start = " + ".join(before)
+
+        def read(*index: str) -> str:
+            placed = list(index)
+            if start:
+                at = placed[axis]
+                placed[axis] = f"({start})" if at == "0" else f"({start} + {at})"
+            return inputs[0].at(*placed)
+
+        return out.reading(read)
+
+    def gradient(self, g: Node, out: Node, *inputs: Node) -> tuple[Node | None, ...]:
+        padded = g._apply(UnpartLike(self.axis, self.position), *inputs[1:])
+        return (padded, *(None for _ in inputs[1:]))
+
+
+@dataclass(frozen=True)
+class UnpartLike(Op):
+    """Zeros of the shape of a joined value, with one part put in place."""
+
+    axis: int
+    position: int
+    shape_only = tuple(range(1, 1000))
+
+    def infer(self, *inputs: Spec) -> Spec:
+        joined = Concatenate(self.axis).infer(*inputs[1:])
+        return Spec(joined.shape, inputs[0].dtype)
+
+    def _start(self, parts: Sequence[Any], axis: int) -> int:
+        return sum(x.shape[axis] for x in parts[: self.position])
+
+    def forward(self, out: Array, *inputs: Array) -> None:
+        axis = self.axis % out.ndim
+        start = self._start(inputs[1:], axis)
+        out[...] = 0
+        place = slice(start, start + inputs[0].shape[axis])
+        out[(slice(None),) * axis + (place,)] = inputs[0]
+
+    def emit(self, writer: Writer, out: Operand, *inputs: Operand) -> None:
+        axis = self.axis % len(out.extents)
+        writer.fill(out, "0")
+        before = [x.extents[axis].text for x in inputs[1 : 1 + self.position]]
+        offset = writer.fresh("o")
+        writer.line(f"{offset} = {' + '.join(before) or 'u64(0)'}")
+        with writer.loops(inputs[0].extents) as index:
+            placed = list(index)
+            at = placed[axis]
+            placed[axis] = offset if at == "0" else f"({offset} + {at})"
+            writer.line(f"{out.at(*placed)} = {inputs[0].at(*index)}")
+
+    def gradient(self, g: Node, out: Node, *inputs: Node) -> tuple[Node | None, ...]:
+        part = g._apply(PartLike(self.axis, self.position), *inputs[1:])
+        return (part, *(None for _ in inputs[1:]))
+
+
+class ShapeMethods(Methods):
+    """Reshaping, slicing and joining of nodes."""
+
+    __slots__ = ()
+
+    def reshape(self, *shape: int | Sequence[int]) -> Node:
+        """Return the same elements in another shape; one axis may be -1."""
+        flat = shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape
+        return self._apply(Reshape(tuple(int(n) for n in flat)))  # type: ignore[union-attr, arg-type]
+
+    def expand_dims(self, axis: int) -> Node:
+        """Insert an axis of length one before `axis`."""
+        return self._apply(ExpandDims(axis))
+
+    def squeeze(self, axis: int) -> Node:
+        """Drop the axis `axis`, whose length is one."""
+        return self._apply(Squeeze(axis))
+
+    def __getitem__(self, index: Any) -> Node:
+        """Slice with integers and slices, as NumPy does; never empty."""
+        parts: list[Part] = []
+        for part in index if isinstance(index, tuple) else (index,):
+            if isinstance(part, slice):
+                parts.append((part.start, part.stop, part.step))
+            elif isinstance(part, int | np.integer) and not isinstance(part, bool):
+                parts.append(int(part))
+            else:
+                raise ShapeError(
+                    f"slice: takes integers and slices, got {part!r}. To look up "
+                    "rows by number use `.index(node)`."
+                )
+        return self._apply(Slice(tuple(parts)))
+
+    def concatenate(self, *others: Node, axis: int = 0) -> Node:
+        """Join this value and others along `axis`."""
+        return self._apply(Concatenate(axis), *others)

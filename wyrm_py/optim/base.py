@@ -1,0 +1,147 @@
+"""What every optimizer is: plain settings, and a rule as a few lines of text.
+
+The rule is elementwise Python over `value`, `gradient`, the names of its state
+slots and its settings. NumPy runs it over arrays (here), native code puts it
+inside the loops of `wyrm_py.engines.native.updates`. State lives with the
+parameter, under "<rule>.<slot>".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from wyrm_py.engines import functions
+from wyrm_py.errors import SettingError
+from wyrm_py.graph.op import Array
+from wyrm_py.graph.rows import RowArrays
+from wyrm_py.leaves import ParameterNode
+from wyrm_py.parameters import ParameterBlock
+
+Gradient = Array | RowArrays
+
+
+class Optimizer:
+    """Base of the optimizers; see SGD for the common settings."""
+
+    slots: ClassVar[tuple[str, ...]] = ()
+    rule: ClassVar[str]
+
+    def __init__(
+        self,
+        learning_rate: float,
+        l2: float = 0.0,
+        clip: float | None = None,
+        clip_norm: float | None = None,
+    ) -> None:
+        who = type(self).__name__
+        self.learning_rate = require(who, "learning_rate", learning_rate, positive=True)
+        self.l2 = require(who, "l2", l2)
+        self.clip = None if clip is None else require(who, "clip", clip, positive=True)
+        self.clip_norm = (
+            None
+            if clip_norm is None
+            else require(who, "clip_norm", clip_norm, positive=True)
+        )
+
+    def settings(self) -> dict[str, float]:
+        """Return the numbers the rule uses, by name, as they are now."""
+        return {"learning_rate": self.learning_rate, "l2": self.l2}
+
+    def slot_name(self, slot: str) -> str:
+        """Return the name of a state slot on the parameter."""
+        return f"{type(self).__name__.lower()}.{slot}"
+
+    def state(self, block: ParameterBlock) -> list[Array]:
+        """Return the state arrays of a parameter, in the order of `slots`."""
+        return [block.slot(self.slot_name(slot)) for slot in self.slots]
+
+    def step(self, parameters: Iterable[ParameterNode]) -> None:
+        """Apply and clear the gradients of some parameter nodes.
+
+        Nodes over one block are summed first; a node without gradient is left
+        alone.
+        """
+        nodes = [node for node in parameters if node.trainable]
+        joined: dict[int, tuple[ParameterBlock, Gradient]] = {}
+        for node in dict.fromkeys(nodes):
+            if node._gradient is None:
+                continue
+            before = joined.get(id(node.block))
+            total = (
+                node._gradient if before is None else _sum(before[1], node._gradient)
+            )
+            joined[id(node.block)] = (node.block, total)
+        self.apply(list(joined.values()))
+        for node in nodes:
+            node._gradient = None
+
+    def apply(self, gradients: Sequence[tuple[ParameterBlock, Gradient]]) -> None:
+        """Update parameters by gradients: clip, then l2, then the rule."""
+        ready = [
+            (block, g.coalesced() if isinstance(g, RowArrays) else g)
+            for block, g in gradients
+        ]
+        with np.errstate(all="ignore"):
+            scale = self._norm_scale([g for _, g in ready])
+            for block, gradient in ready:
+                self._update(block, gradient, scale)
+
+    def _norm_scale(self, gradients: Iterable[Gradient]) -> float:
+        if self.clip_norm is None:
+            return 1.0
+        arrays = (g.values if isinstance(g, RowArrays) else g for g in gradients)
+        norm = math.sqrt(sum(float(np.vdot(a, a)) for a in map(self._clipped, arrays)))
+        return min(1.0, self.clip_norm / norm) if norm > 0 else 1.0
+
+    def _clipped(self, gradient: Array) -> Array:
+        if self.clip is None:
+            return gradient
+        return np.clip(gradient, -self.clip, self.clip)
+
+    def _update(self, block: ParameterBlock, gradient: Gradient, scale: float) -> None:
+        """The one NumPy loop: rows if there are rows, else the whole array."""
+        value, state = block.value, self.state(block)
+        rows: Any = gradient.rows if isinstance(gradient, RowArrays) else ...
+        g = gradient.values if isinstance(gradient, RowArrays) else gradient
+        number = value.dtype.type
+        names: dict[str, Any] = {k: number(v) for k, v in self.settings().items()}
+        g = self._clipped(g).reshape(value[rows].shape) * number(scale)
+        names["value"] = value[rows]
+        names["gradient"] = g + names["l2"] * names["value"]
+        names.update(zip(self.slots, (array[rows] for array in state), strict=True))
+        exec(self.rule, dict(vars(functions)), names)
+        value[rows] = names["value"]
+        for slot, array in zip(self.slots, state, strict=True):
+            array[rows] = names[slot]
+
+    def __repr__(self) -> str:
+        given = {**self.settings(), "clip": self.clip, "clip_norm": self.clip_norm}
+        listed = ", ".join(f"{k}={v!r}" for k, v in given.items() if v is not None)
+        return f"{type(self).__name__}({listed})"
+
+
+def require(who: str, name: str, value: Any, positive: bool = False) -> float:
+    """Return a finite setting, or raise a SettingError."""
+    fits = isinstance(value, int | float | np.floating | np.integer) and not isinstance(
+        value, bool
+    )
+    if fits and math.isfinite(value) and (value > 0 if positive else value >= 0):
+        return float(value)
+    bound = "above zero" if positive else "not below zero"
+    raise SettingError(f"{who}: {name} must be a finite number {bound}, got {value!r}.")
+
+
+def _sum(a: Gradient, b: Gradient) -> Gradient:
+    if isinstance(a, RowArrays) and isinstance(b, RowArrays):
+        return a.joined(b)
+    dense, rows = (b, a) if isinstance(a, RowArrays) else (a, b)
+    total = np.array(dense)
+    if isinstance(rows, RowArrays):
+        rows.add_to(total)
+    else:
+        total += rows
+    return total
