@@ -25,11 +25,21 @@ def work(parameter):
     parameter.value[...] += 1
     parameter.slot("s")[...] = 2
 
+def die(parameter):
+    parameter.value[0] = 7
+    os.kill(os.getpid(), signal.SIGKILL)
+
 storage, end = sys.argv[1:]
 parameter = HogwildParameter(np.zeros((500, 40)), storage=storage, capacity=1000)
 column = SharedArray.copy_of(np.arange(10), storage)
 if end == "workers":
     joblib.Parallel(n_jobs=2)(joblib.delayed(work)(parameter) for _ in range(2))
+if end == "worker killed":
+    try:
+        joblib.Parallel(n_jobs=2)([joblib.delayed(die)(parameter)])
+    except RuntimeError as error:
+        assert "SIGKILL" in str(error)
+    assert parameter.value[0].tolist() == [7] * 40
 parameter.slot("t")
 sys.stdout.write(pickle.dumps(parameter).hex() + "\\n")
 sys.stdout.flush()
@@ -89,7 +99,7 @@ def python(program, *arguments, **options):
 
 
 @pytest.mark.parametrize("storage", ["memfd", "named"])
-@pytest.mark.parametrize("end", ["normal", "workers", "cycle"])
+@pytest.mark.parametrize("end", ["normal", "workers", "worker killed", "cycle"])
 def test_normal_end_is_silent_and_leaves_nothing(storage, end):
     done = python(OWNER, storage, end)
     assert done.stderr == ""

@@ -152,7 +152,8 @@ def translated(wanted: int, size: int, storage: str, owner: str) -> Iterator[Non
         room = "unknown" if free is None else readable_size(free)
         raise SharedMemoryFullError(
             f"{owner}: {readable_size(wanted)} of {storage} shared memory wanted in a "
-            f"segment sized for {readable_size(size)}, {room} free; the system refused it ({error}). {cure}"
+            f"segment sized for {readable_size(size)}, {room} free; the system refused "
+            f"it ({error}). {cure}"
         ) from None
 
 
