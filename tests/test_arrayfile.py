@@ -1,0 +1,337 @@
+"""Array files: what was written comes back, and damage never does."""
+
+import errno
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from wyrm_py import errors
+from wyrm_py.arrayfile import read_arrays, require_writable, write_arrays
+
+DTYPES = "f8 f4 f2 i8 u8 i4 u4 i2 u2 i1 u1 ?".split()
+
+
+def _arrays():
+    rng = np.random.default_rng(0)
+    arrays = {code: (rng.random((3, 5)) * 100).astype(code) for code in DTYPES}
+    return arrays | {"scalar": np.array(2.5), "empty": np.zeros((0, 4), np.float32)}
+
+
+def _names_in(folder):
+    return [entry.name for entry in folder.iterdir()]
+
+
+def _small(path):
+    write_arrays(path, {"a": np.arange(6, dtype=np.float32)}, {"note": "x"})
+    return path
+
+
+def _write_raw(path, header, data=b""):
+    """Write a safetensors file with any header."""
+    body = header if isinstance(header, bytes) else json.dumps(header).encode()
+    path.write_bytes(len(body).to_bytes(8, "little") + body + data)
+    return path
+
+
+def _entry(manifest):
+    text = manifest if isinstance(manifest, str) else json.dumps(manifest)
+    return {"wyrm_py": f"{hashlib.sha256(text.encode()).hexdigest()} {text}"}
+
+
+def test_round_trip_keeps_every_dtype_shape_and_the_metadata(tmp_path):
+    arrays, metadata = _arrays(), {"ids": ["ä", "b"], "width": 32, "nested": {"x": 1.5}}
+    write_arrays(tmp_path / "file", arrays, metadata)
+    found, found_metadata = read_arrays(tmp_path / "file")
+    assert found_metadata == metadata
+    assert found.keys() == arrays.keys()
+    for name, array in arrays.items():
+        assert found[name].dtype == array.dtype
+        assert found[name].flags.writeable
+        np.testing.assert_array_equal(found[name], array)
+        assert found[name].shape == array.shape
+
+
+def test_any_safetensors_reader_opens_the_file(tmp_path):
+    write_arrays(tmp_path / "file", _arrays(), {})
+    for name, array in load_file(tmp_path / "file").items():
+        np.testing.assert_array_equal(array, _arrays()[name])
+
+
+def test_any_layout_and_byte_order_is_accepted(tmp_path):
+    table = np.arange(12, dtype=np.float32).reshape(3, 4)
+    readonly = table.copy()
+    readonly.flags.writeable = False
+    forms = {"swapped": table.astype(">f4"), "columns": np.asfortranarray(table)}
+    forms |= {"readonly": readonly, "step": np.repeat(table, 2, axis=1)[:, ::2]}
+    write_arrays(tmp_path / "file", forms, {})
+    for array in read_arrays(tmp_path / "file")[0].values():
+        np.testing.assert_array_equal(array, table)
+
+
+def test_large_arrays_are_written_in_chunks(tmp_path, monkeypatch):
+    monkeypatch.setattr("wyrm_py.arrayfile._CHUNK", 64)
+    arrays = _arrays()
+    write_arrays(tmp_path / "file", arrays, {})
+    np.testing.assert_array_equal(read_arrays(tmp_path / "file")[0]["f8"], arrays["f8"])
+
+
+def test_equal_content_gives_equal_bytes(tmp_path):
+    one, two = _small(tmp_path / "one"), _small(tmp_path / "two")
+    assert one.read_bytes() == two.read_bytes()
+
+
+def test_a_flipped_bit_anywhere_is_found(tmp_path):
+    content = _small(tmp_path / "file").read_bytes()
+    damaged = tmp_path / "damaged"
+    for position in range(len(content)):
+        changed = bytearray(content)
+        changed[position] ^= 1 << position % 8
+        damaged.write_bytes(changed)
+        with pytest.raises(errors.CorruptCheckpointError):
+            read_arrays(damaged)
+
+
+def test_a_file_cut_anywhere_or_with_more_at_its_end_is_found(tmp_path):
+    content = _small(tmp_path / "file").read_bytes()
+    damaged = tmp_path / "damaged"
+    for length in [*range(len(content)), None]:
+        damaged.write_bytes(content[:length] if length is not None else content + b"x")
+        with pytest.raises(errors.CorruptCheckpointError, match="cannot be loaded"):
+            read_arrays(damaged)
+
+
+F32 = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
+CRAFTED = {
+    "huge shape": {"a": F32 | {"shape": [2**62, 4]}},
+    "huge shape and offsets": {
+        "a": {"dtype": "F32", "shape": [2**40], "data_offsets": [0, 2**42]}
+    },
+    "negative shape": {"a": F32 | {"shape": [-2]}},
+    "negative offset": {"a": F32 | {"data_offsets": [-8, 0]}},
+    "overlap": {"a": F32, "b": F32},
+    "hole": {"a": F32 | {"data_offsets": [8, 16]}},
+    "unknown dtype": {"a": F32 | {"dtype": "O8"}},
+    "no manifest": {"a": F32},
+    "list": [1, 2],
+    "not JSON": b"\x80\x04K\x01.",
+    "deep": b"[" * 100_000,
+    "manifest not JSON": {"a": F32, "__metadata__": _entry("hello")},
+    "manifest a list": {"a": F32, "__metadata__": _entry([1])},
+    "manifest without tensors": {
+        "a": F32,
+        "__metadata__": _entry({"format": 1, "library": "0", "metadata": {}}),
+    },
+    "manifest of other arrays": {
+        "a": F32,
+        "__metadata__": _entry(
+            {"format": 1, "library": "0", "metadata": {}, "tensors": {}}
+        ),
+    },
+    "manifest of another shape": {
+        "a": F32,
+        "__metadata__": _entry(
+            {
+                "format": 1,
+                "library": "0",
+                "metadata": {},
+                "tensors": {"a": {"dtype": "F32", "shape": [1, 2], "sha256": ""}},
+            }
+        ),
+    },
+}
+
+
+@pytest.mark.parametrize("case", CRAFTED)
+def test_crafted_headers_are_refused(tmp_path, case):
+    path = _write_raw(tmp_path / "file", CRAFTED[case], bytes(16))
+    with pytest.raises(errors.CorruptCheckpointError, match="cannot be loaded"):
+        read_arrays(path)
+    path = _write_raw(tmp_path / "file", CRAFTED[case], bytes(8))
+    with pytest.raises(errors.CorruptCheckpointError, match="cannot be loaded"):
+        read_arrays(path)
+
+
+def test_a_header_said_to_be_huge_is_refused_before_memory_is_taken(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes((2**60).to_bytes(8, "little") + b"{}")
+    with pytest.raises(errors.CorruptCheckpointError):
+        read_arrays(path)
+
+
+def test_a_pickle_is_refused_and_not_run(tmp_path):
+    marker = tmp_path / "marker"
+    path = tmp_path / "file"
+    path.write_bytes(b"cos\nsystem\n(S'touch " + str(marker).encode() + b"'\ntR.")
+    with pytest.raises(errors.CorruptCheckpointError):
+        read_arrays(path)
+    assert not marker.exists()
+
+
+def test_a_safetensors_file_of_others_is_refused(tmp_path):
+    save_file({"a": np.zeros(3)}, tmp_path / "file")
+    with pytest.raises(errors.CorruptCheckpointError, match="not written by wyrm_py"):
+        read_arrays(tmp_path / "file")
+
+
+def test_a_newer_format_asks_for_an_update(tmp_path):
+    entry = _entry({"format": 7, "library": "9.1"})
+    path = _write_raw(tmp_path / "file", {"__metadata__": entry})
+    with pytest.raises(errors.CorruptCheckpointError, match=r"format 7 .*9\.1.*update"):
+        read_arrays(path)
+
+
+@pytest.mark.parametrize("call", ["write", "fsync", "replace", "open"])
+def test_a_failing_disk_leaves_the_old_file(tmp_path, monkeypatch, call):
+    path = _small(tmp_path / "file")
+    before = path.read_bytes()
+
+    def fail(*_arguments, **_options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    if call == "write":
+        monkeypatch.setattr("wyrm_py.arrayfile._write", fail)
+    elif call == "replace":
+        monkeypatch.setattr(Path, "replace", fail)
+    else:
+        monkeypatch.setattr(os, call, fail)
+    with pytest.raises(OSError, match="No space left"):
+        write_arrays(path, {"b": np.ones(3)}, {})
+    monkeypatch.undo()
+    assert path.read_bytes() == before
+    assert _names_in(tmp_path) == ["file"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits of file sizes are POSIX")
+def test_a_full_disk_leaves_the_old_file(tmp_path):
+    path = _small(tmp_path / "file")
+    before = path.read_bytes()
+    program = f"""
+import resource, numpy
+from wyrm_py.arrayfile import write_arrays
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+try:
+    write_arrays({str(path)!r}, {{"a": numpy.zeros(1_000_000)}}, {{}})
+except OSError as error:
+    print(type(error).__name__, error.errno)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"OSError {errno.EFBIG}\n"
+    assert path.read_bytes() == before
+    assert _names_in(tmp_path) == ["file"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL is POSIX")
+def test_a_killed_writer_leaves_the_old_or_the_new_file(tmp_path):
+    path = tmp_path / "file"
+    program = f"""
+import itertools, numpy
+from wyrm_py.arrayfile import write_arrays
+for number in itertools.count():
+    write_arrays({str(path)!r}, {{"a": numpy.full(500_000, number)}}, {{"n": number}})
+    print(number, flush=True)
+"""
+    rng = np.random.default_rng(0)
+    for _ in range(10):
+        with subprocess.Popen(
+            [sys.executable, "-c", program], stdout=subprocess.PIPE
+        ) as writer:
+            writer.stdout.readline()
+            time.sleep(rng.uniform(0, 0.02))
+            writer.send_signal(signal.SIGKILL)
+        arrays, metadata = read_arrays(path)
+        assert (arrays["a"] == metadata["n"]).all()
+
+
+def test_arrays_that_change_while_written_still_load(tmp_path, monkeypatch):
+    array = np.zeros(1000)
+    monkeypatch.setattr("wyrm_py.arrayfile._CHUNK", 800)
+
+    class Changing:
+        def __init__(self, *content):
+            self.digest = hashlib.new("sha256", *content)
+
+        def update(self, block):
+            array[:] += 1  # another worker's step, between copy and hash
+            self.digest.update(block)
+
+        def hexdigest(self):
+            return self.digest.hexdigest()
+
+    monkeypatch.setattr("wyrm_py.arrayfile.hashlib.sha256", Changing)
+    write_arrays(tmp_path / "file", {"a": array}, {})
+    monkeypatch.undo()
+    found = read_arrays(tmp_path / "file")[0]["a"]
+    assert found[0] == 0 and found[-1] == 9
+
+
+def test_a_folder_that_is_missing_or_cannot_be_written_is_found_early(tmp_path):
+    with pytest.raises(FileNotFoundError, match="a folder that can be written to"):
+        require_writable(tmp_path / "no" / "file")
+    (tmp_path / "plain").touch()
+    with pytest.raises(NotADirectoryError):
+        write_arrays(tmp_path / "plain" / "file", {}, {})
+    with pytest.raises(IsADirectoryError, match="this is a folder"):
+        require_writable(tmp_path)
+
+
+def test_a_read_only_file_system_is_found_early(tmp_path, monkeypatch):
+    def refuse(*_arguments):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(OSError, match=r"Read-only .*folder that can be written"):
+        require_writable(tmp_path / "file")
+
+
+def test_require_writable_leaves_nothing_and_keeps_the_file(tmp_path):
+    path = _small(tmp_path / "file")
+    before = path.read_bytes()
+    assert require_writable(path) == Path(os.path.realpath(path))
+    assert _names_in(tmp_path) == ["file"]
+    assert path.read_bytes() == before
+
+
+def test_a_missing_file_is_an_os_error(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        read_arrays(tmp_path / "none")
+    with pytest.raises(IsADirectoryError):
+        read_arrays(tmp_path)
+
+
+def test_a_symbolic_link_stays_a_link(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    _small(tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert read_arrays(tmp_path / "file")[1] == {"note": "x"}
+
+
+@pytest.mark.parametrize(
+    ("arrays", "metadata", "error"),
+    [
+        ({"a": np.array([None])}, {}, errors.DTypeError),
+        ({"a": np.array(["text"])}, {}, errors.DTypeError),
+        ({"a": np.zeros(2, complex)}, {}, errors.DTypeError),
+        ({}, {"x": object()}, errors.DTypeError),
+        ({}, {"x": float("nan")}, errors.DTypeError),
+        ({}, {"x": "a" * 100_000_001}, errors.DataError),
+        ({"__metadata__": np.zeros(2)}, {}, errors.DataError),
+        ({"\ud800": np.zeros(2)}, {}, errors.DataError),
+    ],
+)
+def test_what_cannot_be_kept_is_refused_before_writing(
+    tmp_path, arrays, metadata, error
+):
+    with pytest.raises(error):
+        write_arrays(tmp_path / "file", arrays, metadata)
+    assert _names_in(tmp_path) == []
