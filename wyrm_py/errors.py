@@ -61,6 +61,13 @@ class MissingColumnError(DataError, KeyError):
         return str(self.args[0]) if self.args else ""
 
 
+class UnknownIdError(DataError, KeyError):
+    """A user or an item was not in the data a model was trained on."""
+
+    def __str__(self) -> str:  # KeyError would print the repr of the message
+        return str(self.args[0]) if self.args else ""
+
+
 class DivergenceError(WyrmError, ArithmeticError):
     """A loss or a parameter became NaN or infinite."""
 

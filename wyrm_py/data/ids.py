@@ -1,0 +1,98 @@
+"""Ids of users or items: found by their text, kept in files without pickle."""
+
+import difflib
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wyrm_py.errors import CorruptCheckpointError, UnknownIdError
+
+_COMPARED = 20_000  # ids looked through for similar ones, to answer at once
+
+
+class IdTable:
+    """The ids behind codes 0, 1, ...
+
+    Parameters
+    ----------
+    ids : array, shape (R,)
+        Of any type; no two with the same text.
+    kind : str
+        "user" or "item", for messages.
+    """
+
+    def __init__(self, ids: NDArray[Any], kind: str) -> None:
+        self.ids = ids
+        self.kind = kind
+
+    def __len__(self) -> int:
+        """Return the number of ids, R."""
+        return len(self.ids)
+
+    @cached_property
+    def _codes(self) -> dict[str, int]:
+        return {str(known): code for code, known in enumerate(self.ids)}
+
+    def code(self, wanted: object) -> int:
+        """Return the code of an id, which is matched by its text.
+
+        Raises
+        ------
+        UnknownIdError
+            There is no such id; the message names similar ones.
+        """
+        code = self._codes.get(str(wanted))
+        if code is None:
+            raise UnknownIdError(
+                f"{self.kind} {str(wanted)!r} is not among the {len(self)} "
+                f"{self.kind}s of the model. {self._hint(str(wanted))}"
+            )
+        return code
+
+    def _hint(self, wanted: str) -> str:
+        some = list(self._codes)[:_COMPARED]
+        close = difflib.get_close_matches(wanted.strip(), some, n=3, cutoff=0.6)
+        if close:
+            return "Did you mean " + " or ".join(map(repr, close)) + "?"
+        return "Known are " + ", ".join(map(repr, some[:3])) + ", ..."
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """Return arrays of numbers that hold the ids: integers, or their text."""
+        prefix = f"{self.kind}_ids"
+        if self.ids.dtype.kind in "iu":
+            return {prefix: np.ascontiguousarray(self.ids)}
+        text = [str(known).encode() for known in self.ids]
+        return {
+            f"{prefix}.text": np.frombuffer(b"".join(text), np.uint8),
+            f"{prefix}.ends": np.cumsum([len(part) for part in text], dtype=np.int64),
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], kind: str) -> Self:
+        """Return the table of `to_arrays`; ids that are no integers become text.
+
+        Raises
+        ------
+        CorruptCheckpointError
+            The arrays do not belong together.
+        """
+        prefix = f"{kind}_ids"
+        if prefix in arrays:
+            return cls(arrays[prefix], kind)
+        try:
+            content = arrays[f"{prefix}.text"].tobytes()
+            ends = arrays[f"{prefix}.ends"].tolist()
+            edges = [0, *ends]
+            if edges != sorted(edges) or edges[-1] != len(content):
+                raise ValueError("the ends of the ids are not in order")
+            ids = np.empty(len(ends), object)
+            pairs = zip(edges[:-1], ends, strict=True)
+            ids[:] = [content[begin:end].decode() for begin, end in pairs]
+        except (KeyError, ValueError) as error:
+            raise CorruptCheckpointError(
+                f"The {kind} ids of the model cannot be read ({error})."
+            ) from error
+        return cls(ids, kind)
