@@ -1,0 +1,77 @@
+"""Runs the parts of the benchmark and writes what they found."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+from . import comparison, datasets, memory, regression, startup
+from .measure import Measurement, Recorder
+from .table import markdown, verdict_table
+from .verdicts import NOT_MEASURED, verdicts
+
+Part = Callable[[Recorder, argparse.Namespace], None]
+
+
+def _movielens(options: argparse.Namespace) -> datasets.Dataset:
+    return datasets.movielens(options.data / "ml-100k")
+
+
+def _synthetic(recorder: Recorder, options: argparse.Namespace) -> None:
+    sizes = (20_000, 10_000, 500_000) if options.quick else ()
+    dataset = datasets.synthetic(*sizes)
+    comparison.synthetic(dataset, recorder, options.quick)
+
+
+PARTS: dict[str, Part] = {
+    "regression": lambda r, o: regression.fit_examples(r, o.quick),
+    "step": lambda r, o: regression.step_calls(r, o.quick),
+    "startup": lambda r, o: startup.measure(r, o.quick),
+    "memory": lambda r, o: memory.measure(r, o.quick),
+    "evaluation": lambda r, o: regression.evaluation(r, _movielens(o)),
+    "movielens": lambda r, o: comparison.movielens(_movielens(o), r, o.quick),
+    "warp": lambda r, o: comparison.warp(_movielens(o), r, o.quick),
+    "synthetic": _synthetic,
+}
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="scripts/benchmark", description=__doc__)
+    parser.add_argument("--only", action="append", choices=PARTS, metavar="NAME")
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--output", type=Path, required=True)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Run the chosen parts; a part that fails is reported and the rest goes on."""
+    options = _options()
+    load = os.getloadavg()[0]
+    warnings.simplefilter("ignore")  # the peers' own, which are not ours to mend
+    options.output.mkdir(parents=True, exist_ok=True)
+    with (options.output / "results.jsonl").open("w") as stream:
+        recorder = Recorder(stream)
+        for name, reason in json.loads(os.environ.get("PEER_FAILURES", "{}")).items():
+            recorder.add(Measurement("install", name, {}, failure=reason))
+        for name in options.only or PARTS:
+            try:
+                PARTS[name](recorder, options)
+            except Exception as error:
+                reason = f"{type(error).__name__}: {error}".splitlines()[0]
+                recorder.add(Measurement(name, "wyrm_py", {}, failure=reason))
+    found = verdicts(recorder)
+    if options.only:
+        found = [verdict for verdict in found if verdict.measured != NOT_MEASURED]
+    table = options.output / "table.md"
+    table.write_text(markdown(recorder, found, load))
+    print("\n" + "\n".join(verdict_table(found)))
+    print(f"\nWritten to {options.output}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,198 @@
+"""The targets of the project, each with what this run measured."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from .measure import Measurement, Recorder
+
+NOT_MEASURED = "not measured"
+
+
+class Verdict(NamedTuple):
+    """One line of the verdict table; `held` is None where nothing was measured."""
+
+    what: str
+    target: str
+    measured: str
+    held: bool | None
+
+
+def verdicts(recorder: Recorder) -> list[Verdict]:
+    """Compare all targets with the measurements of this run."""
+    return [
+        *_against_hand(recorder),
+        *_against_peers(recorder),
+        *_regression(recorder),
+        *_two_workers(recorder),
+        *_warp(recorder),
+        *_memory(recorder),
+        *_startup(recorder),
+    ]
+
+
+def _missing(what: str, target: str) -> Verdict:
+    return Verdict(what, target, NOT_MEASURED, None)
+
+
+def _cpu(record: Measurement) -> float:
+    assert record.cpu_ns_per_example is not None
+    return record.cpu_ns_per_example
+
+
+def _wall(record: Measurement) -> float:
+    assert record.wall_ns_per_example is not None
+    return record.wall_ns_per_example
+
+
+def _one_worker(
+    recorder: Recorder, name: str, optimizer: str, negatives: str = "uniform"
+) -> Measurement | None:
+    return recorder.find(
+        name,
+        "wyrm_py",
+        optimizer=optimizer,
+        workers=1,
+        engine="native",
+        negatives=negatives,
+    )
+
+
+def _against_hand(recorder: Recorder) -> list[Verdict]:
+    """The hand-fused loop has no sampler; the faster of its two forms counts."""
+    found = []
+    for name in ("movielens", "synthetic"):
+        for optimizer in ("adagrad", "sgd"):
+            what = f"{name}, {optimizer}: wyrm_py against the hand-fused loop"
+            target = "<= 1.5x" if (name, optimizer) == ("movielens", "adagrad") else "-"
+            ours = _one_worker(recorder, name, optimizer)
+            hands = [
+                hand
+                for ahead in (False, True)
+                if (
+                    hand := recorder.find(
+                        name, "hand-fused Numba", optimizer=optimizer, prefetch=ahead
+                    )
+                )
+            ]
+            if ours is None or not hands:
+                found.append(_missing(what, target))
+                continue
+            hand_ns = min(_cpu(hand) for hand in hands)
+            ratio = _cpu(ours) / hand_ns
+            measured = f"{ratio:.2f}x ({_cpu(ours):.1f} ns, {hand_ns:.1f} ns)"
+            held = None if target == "-" else ratio <= 1.5
+            found.append(Verdict(what, target, measured, held))
+    return found
+
+
+def _against_peers(recorder: Recorder) -> list[Verdict]:
+    found = []
+    for name, peer, optimizer, times in (
+        ("movielens", "LightFM", "adagrad", 8.0),
+        ("movielens", "implicit", "sgd", 2.0),
+        ("synthetic", "LightFM", "adagrad", 6.0),
+        ("synthetic", "implicit", "sgd", 3.0),
+    ):
+        what = f"{name}, {optimizer}: examples/s against {peer}, one worker"
+        target = f">= {times:g}x at equal or better AUC"
+        ours = _one_worker(recorder, name, optimizer)
+        theirs = recorder.find(name, peer, workers=1)
+        if ours is None or theirs is None or ours.auc is None or theirs.auc is None:
+            found.append(_missing(what, target))
+            continue
+        ratio = _cpu(theirs) / _cpu(ours)
+        measured = f"{ratio:.1f}x, AUC {ours.auc:.3f} against {theirs.auc:.3f}"
+        held = ratio >= times and ours.auc >= theirs.auc
+        found.append(Verdict(what, target, measured, held))
+    return found
+
+
+def _regression(recorder: Recorder) -> list[Verdict]:
+    found = []
+    for name, what, limit in (
+        ("regression-fit", "linear regression, `fit`, per example", 6.0),
+        ("step-set-values", "`set_value`, `set_value`, `step()` from Python", 1000.0),
+    ):
+        record = recorder.find(name)
+        target = f"<= {limit:g} ns"
+        if record is None:
+            found.append(_missing(what, target))
+            continue
+        cpu = _cpu(record)
+        found.append(Verdict(what, target, f"{cpu:.1f} ns", cpu <= limit))
+    return found
+
+
+def _two_workers(recorder: Recorder) -> list[Verdict]:
+    """Wall time decides; the CPU ratio tells what idle cores would have given."""
+    found = []
+    for optimizer in ("adagrad", "sgd"):
+        one = _one_worker(recorder, "synthetic", optimizer)
+        for backend in ("processes", "threads"):
+            what = f"synthetic, {optimizer}: two {backend} against one worker"
+            target = ">= 1.85x, AUC within 0.005"
+            two = recorder.find(
+                "synthetic", "wyrm_py", optimizer=optimizer, workers=2, backend=backend
+            )
+            if one is None or two is None or one.auc is None or two.auc is None:
+                found.append(_missing(what, target))
+                continue
+            ratio = _wall(one) / _wall(two)
+            possible = 2 * _cpu(one) / _cpu(two)
+            change = two.auc - one.auc
+            measured = f"{ratio:.2f}x (by CPU time {possible:.2f}x), AUC {change:+.4f}"
+            held = ratio >= 1.85 and abs(change) <= 0.005
+            found.append(Verdict(what, target, measured, held))
+    return found
+
+
+def _warp(recorder: Recorder) -> list[Verdict]:
+    what = "WARP on MovieLens 100K, 10 epochs"
+    target = "AUC > 0.90, P@10 above popularity, < 2 s"
+    ours = recorder.find("warp", "wyrm_py", workers=1)
+    base = recorder.find("movielens", "popularity")
+    if ours is None or base is None:
+        return [_missing(what, target)]
+    assert ours.auc is not None and ours.precision_at_10 is not None
+    assert base.precision_at_10 is not None
+    seconds = float(ours.extra["train_seconds"])
+    measured = (
+        f"AUC {ours.auc:.3f}, P@10 {ours.precision_at_10:.3f} "
+        f"(popularity {base.precision_at_10:.3f}), {seconds:.2f} s"
+    )
+    good = ours.auc > 0.90 and ours.precision_at_10 > base.precision_at_10
+    return [Verdict(what, target, measured, good and seconds < 2)]
+
+
+def _memory(recorder: Recorder) -> list[Verdict]:
+    what = "1,000,000 x 64, two processes, sum of PSS"
+    target = "<= 1.2 x (table + state) + 250 MB per process"
+    record = recorder.find("memory", workers=2)
+    if record is None:
+        return [_missing(what, target)]
+    extra = record.extra
+    # the columns exist twice: the caller's, and the copy the workers share
+    used = extra["peak_pss_mb"] - 2 * extra["columns_mb"]
+    limit = 1.2 * extra["table_and_state_mb"] + 250 * 2
+    measured = f"{used:.0f} MB of {limit:.0f} MB"
+    return [Verdict(what, target, measured, used <= limit)]
+
+
+def _startup(recorder: Recorder) -> list[Verdict]:
+    found = []
+    for cache, limit in (("cold", 2.0), ("cached", 0.3)):
+        what = f"compile a small step, {cache}"
+        target = f"<= {limit:g} s"
+        record = recorder.find("compile", what="step", cache=cache)
+        if record is None:
+            found.append(_missing(what, target))
+            continue
+        seconds = record.extra["seconds"]
+        found.append(Verdict(what, target, f"{seconds:.2f} s", seconds <= limit))
+    record = recorder.find("evaluation")
+    what, target = "rank and measure all of MovieLens 100K", "< 0.2 s"
+    if record is None:
+        return [*found, _missing(what, target)]
+    seconds = record.extra["seconds"]
+    return [*found, Verdict(what, target, f"{seconds:.3f} s", seconds < 0.2)]
