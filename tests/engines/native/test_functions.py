@@ -1,8 +1,11 @@
 """Native elementwise functions against float64 NumPy over all of float32."""
 
 import math
+import os
 import platform
 import re
+import subprocess
+import sys
 import warnings
 
 import numba
@@ -35,8 +38,8 @@ EXACT = {
     "floor": np.floor,
     "sign": np.sign,
 }
-PACKED = [name for name in TRUTHS if name not in ("sin", "cos")] + [*EXACT]
 BINARY = {"maximum": np.maximum, "minimum": np.minimum}
+PACKED = [*TRUTHS, *EXACT, *BINARY, "power"]
 _EDGES = """
     0 -0 1 -1 inf -inf nan 1e-45 -1e-45 1.1754944e-38 3.4028235e38 -3.4028235e38
     1e-30 -1e-30 1e-20 88.72284 88.72283 89 -87.5 -100 -103.97208 -103.9721 -104 -1e30
@@ -65,6 +68,10 @@ def _kernel(name, fast=True, count=1):
         compiled = numba.njit(error_model="numpy", **options)(scope["loop"])
         _kernels[name, fast, count] = compiled
     return _kernels[name, fast, count]
+
+
+def _argument_count(name):
+    return getattr(functions, name).__code__.co_argcount
 
 
 def _native(name, *columns, fast=True, out=None):
@@ -166,14 +173,44 @@ def test_maximum_and_minimum_propagate_nan(name, dtype):
     np.testing.assert_array_equal(_native(name, x, y), BINARY[name](x, y))
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_power_equals_numpy(dtype):
-    x, y = (a.ravel().astype(dtype) for a in np.meshgrid(SPECIALS, SPECIALS[:8]))
+def _bases_and_exponents():
+    """Return pairs: any bits, results within range, bases near 1, small wholes."""
+    rng = np.random.default_rng(0)
+    bits = rng.integers(0, 2**32, (2, 200_000), dtype=np.uint32).view(np.float32)
+    positive = np.abs(bits[0])
+    near_one = rng.uniform(0.9, 1.1, 200_000)
     with np.errstate(all="ignore"):
-        truth = np.power(x.astype(np.float64), y.astype(np.float64))
-        truth = truth.astype(dtype)
-    np.testing.assert_allclose(_native("power", x, y), truth, rtol=2e-7)
-    np.testing.assert_array_equal(functions.power(x, y), truth)
+        spread = rng.uniform(-105, 90, 200_000)
+        pairs = [
+            bits,
+            (positive, spread / np.log(positive.astype(np.float64))),
+            (near_one, spread / np.log(near_one)),
+            (bits[0], rng.integers(-5, 6, 200_000)),
+            np.stack(np.meshgrid(SPECIALS, SPECIALS)).reshape(2, -1),
+            np.stack(np.meshgrid(SPECIALS, [-3, -2, -0.5, 0.5, 2, 3])).reshape(2, -1),
+        ]
+        return [np.concatenate([p[k] for p in pairs]).astype("f4") for k in (0, 1)]
+
+
+def test_power_stays_within_two_ulps_and_keeps_the_special_cases_of_c():
+    base, exponent = _bases_and_exponents()
+    with np.errstate(all="ignore"):
+        truth = np.power(base.astype(np.float64), exponent.astype(np.float64))
+    for result in (_native("power", base, exponent), functions.power(base, exponent)):
+        errors = _ulps(result, truth)
+        worst = errors.argmax()
+        assert errors[worst] <= 2.0, (base[worst], exponent[worst])
+        numbers = ~np.isnan(truth)
+        np.testing.assert_array_equal(
+            np.signbit(result)[numbers], np.signbit(truth)[numbers]
+        )
+
+
+def test_float64_power_equals_numpy():
+    base, exponent = (column.astype(np.float64) for column in _bases_and_exponents())
+    with np.errstate(all="ignore"):
+        truth = np.power(base, exponent)
+    np.testing.assert_allclose(_native("power", base, exponent), truth, rtol=1e-15)
 
 
 def test_where_takes_either_side_and_lets_the_other_be_nan():
@@ -194,13 +231,16 @@ def test_is_finite_sees_infinities_and_nan_under_fast_math(dtype):
     np.testing.assert_array_equal(found, np.isfinite(x))
 
 
-@pytest.mark.skipif(
+ON_X86 = pytest.mark.skipif(
     platform.machine() not in ("x86_64", "AMD64"),
-    reason="reads x86 assembly; packed code elsewhere is not checked",
+    reason="reads x86 assembly or chooses an x86 processor; not checked elsewhere",
 )
-@pytest.mark.parametrize("name", [*PACKED, *BINARY])
+
+
+@ON_X86
+@pytest.mark.parametrize("name", PACKED)
 def test_loops_are_packed_and_call_no_library(name):
-    columns = [np.ones(8, np.float32)] * (2 if name in BINARY else 1)
+    columns = [np.ones(8, np.float32)] * _argument_count(name)
     _native(name, *columns)
     kernel = _kernel(name, True, len(columns))
     assemblies = kernel.inspect_asm()
@@ -211,13 +251,13 @@ def test_loops_are_packed_and_call_no_library(name):
         assembly,
     )
     assert packed, assembly
-    library = {"exp": "exp", "ln": "log"}.get(name, name)
+    library = {"ln": "log", "power": "pow"}.get(name, name)
     assert not re.search(rf"\b({library}|floor|sqrt|f(abs|ma|max|min))f?\b", assembly)
 
 
 @pytest.mark.parametrize("name", functions.__all__)
 def test_numpy_forms_keep_float32_and_warn_of_nothing(name):
-    count = {"where": 3, "maximum": 2, "minimum": 2, "power": 2}.get(name, 1)
+    count = _argument_count(name)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for x in (SPECIALS, np.float32(-200), np.float32("nan"), np.float64(1e308)):
@@ -228,6 +268,36 @@ def test_numpy_forms_keep_float32_and_warn_of_nothing(name):
             expected = np.bool_ if name == "is_finite" else x.dtype
             assert result.dtype == expected
             assert np.shape(result) == np.shape(x)
+
+
+@ON_X86
+def test_a_processor_without_fused_multiply_add_gives_the_same_bits():
+    program = """
+import hashlib, numba, numpy, wyrm_py.engines.native.functions
+from wyrm_py.engines.functions import *
+@numba.njit(error_model="numpy")
+def loop(x, out):
+    for i in range(out.size):
+        out[i] = exp(x[i]) + ln(x[i]) + tanh(x[i]) + sigmoid(-x[i]) + sin(x[i])
+x = numpy.linspace(0.01, 80, 10_001, dtype=numpy.float32)
+out = numpy.empty_like(x)
+loop(x, out)
+(assembly,) = loop.inspect_asm().values()
+print(hashlib.sha256(out).hexdigest(), "vfmadd" in assembly)
+"""
+    plain = {"NUMBA_CPU_NAME": "x86-64", "NUMBA_CPU_FEATURES": ""}
+    (bits, _), (plain_bits, fused) = (
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env=os.environ | chosen,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.split()
+        for chosen in ({}, plain)
+    )
+    assert fused == "False"
+    assert plain_bits == bits
 
 
 def test_scalars_compile_as_well():

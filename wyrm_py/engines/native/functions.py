@@ -2,8 +2,8 @@
 
 Importing this module teaches Numba to compile calls of those function objects:
 each becomes LLVM instructions in place of the call, so that a loop around it runs
-packed and nothing extra is compiled. float32 transcendentals use `formulas`;
-float64 ones call libm. `sin`, `cos` and `power` call libm in both.
+packed and nothing extra is compiled. float32 transcendentals use `formulas` and
+`wide_formulas`; float64 ones call libm.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from typing import Any
 from numba import extending, types
 
 from wyrm_py.engines import functions
-from wyrm_py.engines.native import formulas
+from wyrm_py.engines.native import formulas, wide_formulas
 from wyrm_py.engines.native.strict import Real, Truth, select
 
 _Formula = Callable[..., Real]
@@ -23,12 +23,9 @@ _lower: Callable[..., _Decorator] = extending.lower_builtin
 _typed: Callable[..., _Decorator] = extending.type_callable
 
 
-def _library(name: str) -> tuple[_Formula, _Formula]:
-    """Return the libm function in float32 and float64."""
-    return (
-        lambda x, *others: x.call(f"{name}f", *others),
-        lambda x, *others: x.call(name, *others),
-    )
+def _library(name: str) -> _Formula:
+    """Return the libm function in float64."""
+    return lambda x, *others: x.call(name, *others)
 
 
 def _both(formula: _Formula) -> tuple[_Formula, _Formula]:
@@ -59,16 +56,16 @@ def _sign(x: Real) -> Real:
 
 # function: its float32 and its float64 formula
 _FORMULAS: dict[Callable[..., Any], tuple[_Formula, _Formula]] = {
-    functions.exp: (formulas.exp, _library("exp")[1]),
-    functions.ln: (formulas.ln, _library("log")[1]),
-    functions.log1p: (formulas.log1p, _library("log1p")[1]),
-    functions.expm1: (formulas.expm1, _library("expm1")[1]),
-    functions.tanh: (formulas.tanh, _library("tanh")[1]),
+    functions.exp: (formulas.exp, _library("exp")),
+    functions.ln: (formulas.ln, _library("log")),
+    functions.log1p: (formulas.log1p, _library("log1p")),
+    functions.expm1: (formulas.expm1, _library("expm1")),
+    functions.tanh: (formulas.tanh, _library("tanh")),
     functions.sigmoid: (formulas.sigmoid, _double_sigmoid),
     functions.softplus: (formulas.softplus, _double_softplus),
-    functions.sin: _library("sin"),
-    functions.cos: _library("cos"),
-    functions.power: _library("pow"),
+    functions.sin: (wide_formulas.sin, _library("sin")),
+    functions.cos: (wide_formulas.cos, _library("cos")),
+    functions.power: (wide_formulas.power, _library("pow")),
     functions.sqrt: _both(lambda x: x.intrinsic("sqrt")),
     functions.floor: _both(lambda x: x.intrinsic("floor")),
     functions.absolute: _both(Real.magnitude),

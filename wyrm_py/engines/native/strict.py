@@ -1,17 +1,19 @@
 """LLVM values that combine with Python operators, without fast-math flags.
 
-Formulas in `formulas.py` are written with `Real` (float32 or float64) and `Bits`
-(int32). Each operator appends one LLVM instruction to the function being lowered.
-Emitted steps are compiled with `reassoc` and `contract`; these would rewrite
-compensated sums and roundings, so every instruction here is sealed against the
-flags that Numba adds to unflagged float instructions of a module.
+`formulas.py` and `wide_formulas.py` are written with `Real` (float32 or float64)
+and `Bits` (int32 or int64). Each operator appends one LLVM instruction to the
+function being lowered. Emitted steps are compiled with `reassoc` and `contract`;
+these would rewrite compensated sums and roundings, so every instruction here is
+sealed against the flags that Numba adds to unflagged float instructions.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from llvmlite import ir
 
-FLOAT32, FLOAT64, INT32 = ir.FloatType(), ir.DoubleType(), ir.IntType(32)
+FLOAT32, FLOAT64 = ir.FloatType(), ir.DoubleType()
+INT32, INT64 = ir.IntType(32), ir.IntType(64)
 # Lists of flags that are not empty, so that Numba adds none: the first prints as
 # nothing; comparisons check the name, and signs of zeros do not matter to them.
 _SEALED, _SEALED_COMPARISON = ("",), ("nsz",)
@@ -33,15 +35,21 @@ class Truth:
     def __and__(self, other: "Truth") -> "Truth":
         return Truth(self.builder, self.builder.and_(self.value, other.value))
 
+    def __or__(self, other: "Truth") -> "Truth":
+        return Truth(self.builder, self.builder.or_(self.value, other.value))
+
+    def __invert__(self) -> "Truth":
+        return Truth(self.builder, self.builder.not_(self.value))
+
 
 class Bits:
-    """An int32 value; arithmetic wraps around and `>>` keeps the sign."""
+    """An int32 or int64 value; arithmetic wraps around and `>>` keeps the sign."""
 
     def __init__(self, builder: Any, value: Any) -> None:
         self.builder, self.value = builder, value
 
     def _combine(self, name: str, other: "Bits | int") -> "Bits":
-        right = INT32(other) if isinstance(other, int) else other.value
+        right = self.value.type(other) if isinstance(other, int) else other.value
         return Bits(self.builder, getattr(self.builder, name)(self.value, right))
 
     def __add__(self, other: "Bits | int") -> "Bits":
@@ -66,16 +74,32 @@ class Bits:
         return Bits(self.builder, self.builder.neg(self.value))
 
     def as_real(self) -> "Real":
-        """Return the float32 with this bit pattern."""
-        return Real(self.builder, self.builder.bitcast(self.value, FLOAT32))
+        """Return the float of this width with this bit pattern."""
+        return Real(self.builder, self.builder.bitcast(self.value, self._real_type()))
 
     def to_real(self) -> "Real":
-        """Return the float32 nearest to this number."""
-        return Real(self.builder, self.builder.sitofp(self.value, FLOAT32))
+        """Return the float of this width nearest to this number."""
+        return Real(self.builder, self.builder.sitofp(self.value, self._real_type()))
+
+    def _real_type(self) -> Any:
+        return FLOAT32 if self.value.type == INT32 else FLOAT64
+
+    def looked_up(self, name: str, table: Sequence[float]) -> "Real":
+        """Return the float64 at this index of a constant table, unchecked."""
+        module = self.builder.module
+        constant = module.globals.get(name)
+        if constant is None:
+            kind = ir.ArrayType(FLOAT64, len(table))
+            constant = ir.GlobalVariable(module, kind, name)
+            constant.initializer = kind([FLOAT64(number) for number in table])
+            constant.linkage, constant.global_constant = "internal", True
+        place = self.builder.gep(constant, [INT32(0), self.value], inbounds=True)
+        return Real(self.builder, self.builder.load(place))
 
     def equals(self, other: int) -> Truth:
         """Return whether the value is `other`."""
-        compared = self.builder.icmp_signed("==", self.value, INT32(other))
+        right = self.value.type(other)
+        compared = self.builder.icmp_signed("==", self.value, right)
         return Truth(self.builder, compared)
 
 
@@ -136,8 +160,17 @@ class Real:
         return Truth(self.builder, compared)
 
     def bits(self) -> Bits:
-        """Return the bit pattern of a float32."""
-        return Bits(self.builder, self.builder.bitcast(self.value, INT32))
+        """Return the bit pattern."""
+        kind = INT32 if self.value.type == FLOAT32 else INT64
+        return Bits(self.builder, self.builder.bitcast(self.value, kind))
+
+    def widened(self) -> "Real":
+        """Return the same number as float64."""
+        return Real(self.builder, self.builder.fpext(self.value, FLOAT64))
+
+    def narrowed(self) -> "Real":
+        """Return the nearest float32."""
+        return Real(self.builder, self.builder.fptrunc(self.value, FLOAT32))
 
     def call(self, name: str, *others: "Real") -> "Real":
         """Return a function of libm or an LLVM intrinsic, of this value's type."""
