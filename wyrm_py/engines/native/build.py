@@ -1,0 +1,119 @@
+"""Turns emitted source into a compiled function, through a cache on disk.
+
+A source is written as a module named by its content and the versions beside
+it, so it can be read, stepped into and cached by Numba. Numba's own cache is
+not safe with several writers; a lock file makes the first process compile and
+the others load.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import importlib.util
+import os
+import platform
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+
+import numba
+import numpy as np
+
+import wyrm_py.engines.functions as functions
+import wyrm_py.engines.native.runtime as runtime
+from wyrm_py.errors import CompileError
+
+_loaded: dict[str, ModuleType] = {}
+_lock = threading.Lock()
+
+
+def load(source: str) -> Callable[[int], float]:
+    """Return the compiled `run` of a source; a process loads each source once."""
+    key = _key(source)
+    with _lock:
+        if key not in _loaded:
+            _loaded[key] = _load(key, source)
+        return _loaded[key].run  # type: ignore[no-any-return]
+
+
+def run_in_python(source: str) -> Callable[[int], float]:
+    """Return `run` of a source as plain Python, without compiling anything."""
+    plain = {name: getattr(runtime, name) for name in runtime.__all__}
+    plain |= {name: getattr(functions, name) for name in functions.__all__}
+    plain["entry"] = plain["part"] = lambda function: function
+    imports = [line for line in source.splitlines() if not line.startswith("from ")]
+    exec(compile("\n".join(imports), "<wyrm_py step>", "exec"), plain)
+    run: Callable[[int], float] = plain["run"]
+
+    def quiet(address: int) -> float:
+        with np.errstate(all="ignore"):  # 64-bit products wrap around on purpose
+            return run(address)
+
+    return quiet
+
+
+@cache
+def cache_folder() -> Path:
+    """Return the folder of compiled steps: private to the user, and writable.
+
+    WYRM_CACHE_DIR, else XDG_CACHE_HOME/wyrm_py, else ~/.cache/wyrm_py; a
+    temporary folder of this process where that cannot be written.
+    """
+    given = os.environ.get("WYRM_CACHE_DIR")
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    wanted = Path(given).expanduser() if given else Path(base).expanduser() / "wyrm_py"
+    try:
+        wanted.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.TemporaryFile(dir=wanted):
+            return wanted
+    except OSError:
+        return Path(tempfile.mkdtemp(prefix="wyrm_py-"))
+
+
+@cache
+def _environment() -> str:
+    """Return what a compiled file depends on beside its own text."""
+    here = Path(__file__).parent
+    texts = [p.read_text() for p in sorted(here.glob("*.py"))]
+    texts.append(Path(functions.__file__).read_text())
+    versions = (numba.__version__, np.__version__, sys.version, platform.machine())
+    return "\n".join((*versions, *texts))
+
+
+def _key(source: str) -> str:
+    return hashlib.sha256((_environment() + source).encode()).hexdigest()[:24]
+
+
+def _load(key: str, source: str) -> ModuleType:
+    name = f"wyrm_step_{key}"
+    path = cache_folder() / f"{name}.py"
+    with _file_lock(path.with_suffix(".lock")):
+        if not path.exists() or path.read_text() != source:
+            _write(path, source)
+        spec = importlib.util.spec_from_file_location(name, path)
+        if spec is None or spec.loader is None:
+            raise CompileError(f"compile: cannot import {path}. Remove the file?")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module  # Numba's cache looks the module up
+        spec.loader.exec_module(module)
+    return module
+
+
+def _write(path: Path, source: str) -> None:
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+    with os.fdopen(descriptor, "w") as file:
+        file.write(source)
+    Path(temporary).replace(path)
+
+
+@contextmanager
+def _file_lock(path: Path) -> Iterator[None]:
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield  # closing the file lets go of the lock

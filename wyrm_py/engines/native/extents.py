@@ -1,0 +1,229 @@
+"""Axis lengths as run-time values.
+
+Emitted text names lengths, it does not contain them: one function serves any
+table, width and batch, and loops with run-time bounds stay packed (literal
+bounds are unrolled into scalar code). Which lengths are equal, and which vary
+with the batch or with a ragged node, is found by inferring the shapes of the
+whole plan several times with large primes in place of what varies.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from wyrm_py.errors import CompileError
+from wyrm_py.graph.op import Spec
+from wyrm_py.leaves import Constant, IndexInputNode, ParameterNode, SparseInputNode
+
+if TYPE_CHECKING:
+    from wyrm_py.nodes import Application, Node
+
+_PRIMES = (10007, 10037, 10061, 10079, 10093, 10103, 10133, 10141, 10159, 10169)
+_OTHERS = (20011, 20021, 20029, 20047, 20051, 20063, 20071, 20089, 20101, 20107)
+RAGGED = (IndexInputNode, SparseInputNode)
+WIDE = 16
+"""Lengths that this divides are written as 16 * m: LLVM drops the scalar tail."""
+
+
+@dataclass(frozen=True)
+class Extent:
+    """Length of one axis: text for code, `fixed` where it does not vary.
+
+    A varying one is rest + sum(slope * symbol) over `slopes`.
+    """
+
+    text: str
+    fixed: int | None
+    rest: int = 0
+    slopes: tuple[tuple[str, int], ...] = ()
+
+    def length(self, symbols: Mapping[str, int]) -> int:
+        """Return the number, given the batch size and the ragged lengths."""
+        if self.fixed is not None:
+            return self.fixed
+        return self.rest + sum(slope * symbols[s] for s, slope in self.slopes)
+
+    @property
+    def is_one(self) -> bool:
+        """Whether the length is the literal 1."""
+        return self.fixed == 1
+
+
+_PLACEHOLDER = re.compile(r"\blength(\d+)_\b")
+
+
+def _placeholder(length: int) -> str:
+    return f"length{length}_"
+
+
+ONE = Extent("u64(1)", 1)
+
+
+@dataclass
+class Extents:
+    """The axis lengths of all values of a plan.
+
+    `sizes` are the numbers the host passes in, in order; `varying` holds names
+    and texts of lengths that are derived within a step.
+    """
+
+    shapes: dict[Node, tuple[Extent, ...]] = field(default_factory=dict)
+    sizes: list[int] = field(default_factory=list)
+    varying: list[tuple[str, str]] = field(default_factory=list)
+    ragged: dict[Node, str] = field(default_factory=dict)
+    batch: str | None = None
+
+    @classmethod
+    def of(cls, applications: Sequence[Application], batched: bool) -> Extents:
+        """Find the lengths of all outputs of applications, leaves included."""
+        found = cls(batch="batch" if batched else None)
+        ragged = [n for n in map(_ragged_owner, applications) if n is not None]
+        found.ragged = {node: f"entries{k}" for k, node in enumerate(ragged)}
+        symbols = (["batch"] if batched else []) + list(found.ragged.values())
+        if len(symbols) > len(_PRIMES):
+            raise CompileError(
+                f"a step may have up to {len(_PRIMES)} lengths that vary (batch and "
+                f"ragged nodes), got {len(symbols)}."
+            )
+        base = dict(zip(symbols, _PRIMES, strict=False))
+        probes = [base]
+        probes += [{**base, s: _OTHERS[k]} for k, s in enumerate(symbols)]
+        probes.append(dict(zip(symbols, _OTHERS, strict=False)))
+        runs = [_infer(applications, found, probe) for probe in probes]
+        names: dict[tuple[int, ...], Extent] = {}
+        for application in applications:
+            for node in application.outputs:
+                shapes = [run[node].shape for run in runs]
+                found.shapes[node] = tuple(
+                    found._extent(names, symbols, probes, lengths, node)
+                    for lengths in zip(*shapes, strict=True)
+                )
+        return found
+
+    def _extent(
+        self,
+        names: dict[tuple[int, ...], Extent],
+        symbols: list[str],
+        probes: list[dict[str, int]],
+        lengths: tuple[int, ...],
+        node: Node,
+    ) -> Extent:
+        if lengths in names:
+            return names[lengths]
+        if len(set(lengths)) == 1:
+            extent = self._fixed(lengths[0])
+        else:
+            extent = self._affine(symbols, probes, lengths, node)
+        names[lengths] = extent
+        return extent
+
+    def _fixed(self, length: int) -> Extent:
+        return ONE if length == 1 else Extent(_placeholder(length), length)
+
+    def resolve(self, lines: list[str]) -> tuple[list[str], list[str]]:
+        """Name the fixed lengths that lines use, in the order of appearance.
+
+        Returns the lines and those that unpack the names; fills `sizes`. Only
+        what is used is named, so the number of rows of a table that is only
+        looked up leaves no trace in the text.
+        """
+        names: dict[str, str] = {}
+        unpacking: list[str] = []
+
+        def name(match: re.Match[str]) -> str:
+            if match.group() not in names:
+                length = int(match.group(1))
+                slot = f"sizes[u64({len(self.sizes)})]"
+                wide = length % WIDE == 0
+                self.sizes.append(length // WIDE if wide else length)
+                names[match.group()] = f"d{len(names)}"
+                unpacking.append(
+                    f"d{len(names) - 1} = " + (f"u64({WIDE}) * {slot}" if wide else slot)
+                )
+            return names[match.group()]
+
+        return [_PLACEHOLDER.sub(name, line) for line in lines], unpacking
+
+    def _affine(
+        self,
+        symbols: list[str],
+        probes: list[dict[str, int]],
+        lengths: tuple[int, ...],
+        node: Node,
+    ) -> Extent:
+        """Write a length as c0 + c1 * batch + c2 * entries0 + ..."""
+        base = probes[0]
+        rest, terms, check = lengths[0], [], 0
+        slopes: list[tuple[str, int]] = []
+        for k, symbol in enumerate(symbols):
+            change = lengths[1 + k] - lengths[0]
+            slope, remainder = divmod(change, probes[1 + k][symbol] - base[symbol])
+            if remainder:
+                raise CompileError(_NOT_AFFINE.format(node))
+            rest -= slope * base[symbol]
+            check += slope * probes[-1][symbol]
+            if slope:
+                slopes.append((symbol, slope))
+            if slope == 1:
+                terms.append(symbol)
+            elif slope:
+                terms.append(f"{_placeholder(slope)} * {symbol}")
+        if rest + check != lengths[-1] or rest < 0:
+            raise CompileError(_NOT_AFFINE.format(node))
+        if rest:
+            terms.append(_placeholder(rest))
+        if len(terms) == 1 and terms[0] in symbols:
+            return Extent(terms[0], None, rest, tuple(slopes))
+        name = f"n{len(self.varying)}"
+        self.varying.append((name, " + ".join(terms)))
+        return Extent(name, None, rest, tuple(slopes))
+
+
+_NOT_AFFINE = (
+    "{}: its shape does not grow in proportion with the batch or a ragged length, "
+    "so it has no native form. Sum over the ragged axis first, or train with "
+    'engine="numpy".'
+)
+
+
+def _ragged_owner(application: Application) -> Node | None:
+    owner = application.owner
+    if isinstance(owner, SparseInputNode):
+        return owner
+    if isinstance(owner, IndexInputNode) and owner.capacity is not None:
+        return owner
+    return None
+
+
+def _infer(
+    applications: Sequence[Application], found: Extents, probe: dict[str, int]
+) -> dict[Node, Spec]:
+    specs: dict[Node, Spec] = {}
+    for application in applications:
+        if application.is_leaf:
+            for node in application.outputs:
+                specs[node] = Spec(_leaf_shape(node, found, probe), node.spec.dtype)
+            continue
+        inferred = application.op.infer(*(specs[node] for node in application.inputs))
+        several = (inferred,) if isinstance(inferred, Spec) else inferred
+        specs.update(zip(application.outputs, several, strict=True))
+    return specs
+
+
+def _leaf_shape(
+    node: Node, found: Extents, probe: dict[str, int]
+) -> tuple[int, ...]:
+    owner = node.application.owner
+    batch = probe.get("batch")
+    if isinstance(owner, RAGGED) and owner in found.ragged and node.spec.shape[1:] == ():
+        if node is owner.lengths:
+            return (batch or node.shape[0],)
+        return (probe[found.ragged[owner]],)
+    if batch is None or isinstance(owner, ParameterNode | Constant):
+        return node.shape
+    return (batch, *node.shape[1:])
+
+

@@ -1,0 +1,240 @@
+"""Which values share a loop, and which need memory at all.
+
+Every application falls into one class: an alias computes nothing, pointwise
+ops and reductions over trailing axes can share a loop nest, all others write
+loops of their own. A value read only inside its own loop nest stays a local.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from wyrm_py.engines.native.extents import Extent, Extents
+from wyrm_py.engines.native.operands import Operand, buffer, can_reshape
+from wyrm_py.graph.op import Pointwise, Reduction, View
+from wyrm_py.ops.reduce import SumLike
+
+if TYPE_CHECKING:
+    from wyrm_py.nodes import Application, Node
+
+Space = tuple[Extent, ...]
+
+
+@dataclass
+class Group:
+    """One loop nest (over `space`), or one op that writes its own loops.
+
+    `split` is how many outer loops stand around the accumulators of the
+    group's reductions; None as long as it has none.
+    """
+
+    space: Space | None
+    split: int | None = None
+    members: list[Application] = field(default_factory=list)
+
+
+def wide(extents: Iterable[Extent]) -> Space:
+    """Return the extents that need a loop."""
+    return tuple(extent for extent in extents if not extent.is_one)
+
+
+def value_inputs(application: Application) -> list[Node]:
+    """Return the inputs whose values are used."""
+    only = application.op.shape_only
+    return [n for k, n in enumerate(application.inputs) if k not in only]
+
+
+class Grouping:
+    """Assigns applications to groups and values to storage."""
+
+    def __init__(
+        self,
+        applications: list[Application],
+        extents: Extents,
+        leaves: dict[Node, Operand],
+        kept: set[Node],
+    ) -> None:
+        self.extents = extents
+        self.aliases: set[Application] = set()
+        self.groups: list[Group] = []
+        self._place: dict[Application, int] = {}
+        self._readers: dict[Node, list[tuple[Application, bool]]] = {}
+        sketch = dict(leaves)
+        computed = [a for a in applications if not a.is_leaf]
+        for application in computed:
+            if self._locate(application, sketch):
+                self.aliases.add(application)
+                continue
+            for out in application.outputs:
+                sketch[out] = buffer("_", out.dtype, extents.shapes[out])
+        for application in computed:
+            if application not in self.aliases:
+                self._assign(application)
+        self.in_memory = {
+            out
+            for application in computed
+            if application not in self.aliases
+            for out in application.outputs
+            if self._needs_memory(application, out, kept)
+        }
+
+    def _locate(self, application: Application, sketch: dict[Node, Operand]) -> bool:
+        """Whether the value needs no computation; if so note how it is read."""
+        operand = alias(application, self.extents, sketch)
+        if operand is None:
+            return False
+        sketch[application.outputs[0]] = operand
+        return True
+
+    # -- which loops ------------------------------------------------------
+
+    def space_of(self, application: Application) -> tuple[Space | None, int | None]:
+        """Return the loop nest of an application and where its sums stand."""
+        op, shapes = application.op, self.extents.shapes
+        out = shapes[application.outputs[0]]
+        if isinstance(op, Pointwise):
+            return wide(out), None
+        if not isinstance(op, Reduction):
+            return None, None
+        whole, gone = reduced_axes(application, shapes)
+        kept = [k for k, e in enumerate(whole) if k not in gone and not e.is_one]
+        gone_wide = [k for k in gone if not whole[k].is_one]
+        if kept and gone_wide and max(kept) > min(gone_wide):
+            return None, None  # sums into memory, in the order of the axes
+        return wide(whole), len(kept) if gone_wide else None
+
+    def _assign(self, application: Application) -> None:
+        space, split = self.space_of(application)
+        first = 0
+        for source, direct in self.sources(application):
+            self._readers.setdefault(source, []).append((application, direct))
+            if source.application.is_leaf:
+                continue
+            place = self._place[source.application]
+            first = max(first, place + (not self._together(source, direct, space)))
+        for place in range(first, len(self.groups)):
+            group = self.groups[place]
+            if space is None or group.space != space:
+                continue
+            if split is not None and group.split not in (None, split):
+                continue
+            break
+        else:
+            place = len(self.groups)
+            self.groups.append(Group(space))
+        group = self.groups[place]
+        group.members.append(application)
+        group.split = split if split is not None else group.split
+        self._place[application] = place
+
+    def _together(self, source: Node, direct: bool, space: Space | None) -> bool:
+        """Whether a reader may stand in the same loop nest as its source."""
+        group = self.groups[self._place[source.application]]
+        if space is None or group.space != space:
+            return False
+        if not space:
+            return True  # statements one after the other
+        is_sum = isinstance(source.application.op, Reduction)
+        return direct and not is_sum
+
+    def sources(self, application: Application) -> list[tuple[Node, bool]]:
+        """Return the computed values and leaves an application reads.
+
+        The flag says whether element by element (True) or through a view.
+        """
+        found: list[tuple[Node, bool]] = []
+        stack = [(node, True) for node in value_inputs(application)]
+        while stack:
+            node, direct = stack.pop()
+            below = node.application
+            if below in self.aliases:
+                same = isinstance(below.op, SumLike)
+                stack += [(n, direct and same) for n in value_inputs(below)]
+            else:
+                found.append((node, direct))
+        return found
+
+    # -- which storage ----------------------------------------------------
+
+    def _needs_memory(
+        self, application: Application, out: Node, kept: set[Node]
+    ) -> bool:
+        if not wide(self.extents.shapes[out]):
+            return False
+        if out in kept or not isinstance(application.op, Pointwise):
+            return True
+        place = self._place[application]
+        return any(
+            not direct or self._place[reader] != place
+            for reader, direct in self._readers.get(out, [])
+        )
+
+
+def reduced_axes(
+    application: Application, shapes: dict[Node, Space]
+) -> tuple[Space, tuple[int, ...]]:
+    """Return the broadcast extents of a reduction's inputs and the axes that go."""
+    op = application.op
+    inputs = [shapes[n] for n in value_inputs(application)]
+    whole = broadcast_extents(inputs)
+    if isinstance(op, SumLike):
+        out = shapes[application.outputs[0]]
+        lead = len(whole) - len(out)
+        stretched = (
+            lead + k
+            for k, e in enumerate(out)
+            if e.is_one and not whole[lead + k].is_one
+        )
+        return whole, (*range(lead), *stretched)
+    assert isinstance(op, Reduction)
+    return whole, op.axes(len(whole))
+
+
+def broadcast_extents(shapes: list[Space]) -> Space:
+    """Return NumPy's broadcast of extents."""
+    ndim = max((len(s) for s in shapes), default=0)
+    padded = [(None,) * (ndim - len(s)) + s for s in shapes]
+    whole = []
+    for axis in zip(*padded, strict=True):
+        given = [e for e in axis if e is not None]
+        whole.append(next((e for e in given if not e.is_one), given[0]))
+    return tuple(whole)
+
+
+def resolved(node: Node, extents: Extents) -> Node:
+    """Return the node whose elements these are, index by index."""
+    while isinstance(node.application.op, SumLike):
+        source = node.application.inputs[0]
+        same = extents.shapes[source] == extents.shapes[node]
+        if not same or source.dtype != node.dtype:
+            break
+        node = source
+    return node
+
+
+def alias(
+    application: Application, extents: Extents, operands: dict[Node, Operand]
+) -> Operand | None:
+    """Return the operand of a value that needs no computation, else None."""
+    op, out = application.op, application.outputs[0]
+    shapes = extents.shapes
+    if isinstance(op, SumLike):
+        source = application.inputs[0]
+        same = shapes[source] == shapes[out] and source.dtype == out.dtype
+        return operands[source] if same else None
+    if not isinstance(op, View):
+        return None
+    inputs = [
+        operands.get(node) or buffer("_", node.dtype, shapes[node])
+        for node in application.inputs
+    ]
+    blank = Operand(out.dtype, shapes[out], _unread)
+    if getattr(op, "needs_flat", False) and not can_reshape(inputs[0], shapes[out]):
+        return None
+    return op.locate(blank, *inputs)
+
+
+def _unread(*_index: str) -> str:
+    return "_"

@@ -1,0 +1,489 @@
+"""Prints a plan as one readable Python function that Numba compiles.
+
+The printed module holds `steps` (a loop over examples: load, forward,
+gradient, update) and `run`, which unpacks a table of addresses for it. Which
+arrays the table must name is told by `Source.slots`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from wyrm_py.engines.native.extents import Extents
+from wyrm_py.engines.native.groups import (
+    Group,
+    Grouping,
+    alias,
+    reduced_axes,
+    resolved,
+    value_inputs,
+    wide,
+)
+from wyrm_py.engines.native.loading import LeafLoader
+from wyrm_py.engines.native.operands import Operand, buffer, local, times
+from wyrm_py.engines.native.slots import CONTROL, Slots
+from wyrm_py.engines.native.updates import UpdateWriter
+from wyrm_py.engines.native.writer import Writer
+from wyrm_py.engines.plan import Plan
+from wyrm_py.graph.op import Pointwise, Reduction
+from wyrm_py.graph.order import topological_order
+from wyrm_py.leaves import ParameterNode
+from wyrm_py.nodes import symbolic
+from wyrm_py.ops.gather import Index
+
+if TYPE_CHECKING:
+    from wyrm_py.nodes import Application, Node
+    from wyrm_py.optim import Optimizer
+
+AHEAD = 4
+"""How many examples ahead rows are asked for (large tables: 385 to 240 ns)."""
+LINE = 64
+"""Bytes of a cache line."""
+
+HEADER = '''\
+"""A training step printed by wyrm_py; safe to delete."""
+
+from wyrm_py.engines.functions import *
+from wyrm_py.engines.native.runtime import *
+
+'''
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides the text beside the plan itself.
+
+    batched : the fed nodes' first axis is the batch
+    shuffled : examples are taken in the order of an array
+    prefetch : rows are asked for ahead of their use
+    """
+
+    batched: bool = False
+    shuffled: bool = False
+    prefetch: bool = False
+
+
+@dataclass
+class Source:
+    """A printed step: its text, and what its table of addresses names."""
+
+    text: str
+    slots: Slots
+    extents: Extents
+    streams: list[Application]
+
+
+def generate(
+    plan: Plan, optimizer: Optimizer | None, settings: Settings | None = None
+) -> Source:
+    """Print a plan; without an optimizer it is an evaluation."""
+    return Generator(plan, optimizer, settings or Settings()).generate()
+
+
+class Generator:
+    """Prints one plan."""
+
+    def __init__(
+        self, plan: Plan, optimizer: Optimizer | None, settings: Settings
+    ) -> None:
+        self.plan = plan
+        self.optimizer = optimizer
+        self.settings = settings
+        with symbolic():
+            self.loss = plan.root.sum() if optimizer is not None else plan.root
+        ends = [self.loss]
+        for update in plan.updates:
+            ends += [] if update.dense is None else [update.dense]
+            for pair in update.pairs:
+                ends += [pair.rows, pair.values]
+        everything = topological_order(ends)
+        live = set(topological_order(ends, shapes=False))
+        self.extents = Extents.of(everything, settings.batched)
+        self.applications = [a for a in everything if a in live]
+        self.streams = [a for a in self.applications if a.op.random]
+        self.slots = Slots(self.extents)
+        self.writer = Writer(depth=2)
+        self.operands: dict[Node, Operand] = {}
+        self.number: dict[Node, int] = {}
+        for application in everything:
+            for out in application.outputs:
+                self.number[out] = len(self.number)
+        self.slots.add("control", np.uint64, "control")
+        self.slots.add("sizes", np.uint64, "sizes")
+        self.loader = LeafLoader(
+            self.slots, self.extents, settings.batched, settings.shuffled
+        )
+
+    def generate(self) -> Source:
+        """Return the printed module."""
+        for application in self.applications:
+            if application.is_leaf:
+                self.loader.add(application, self.operands)
+        leaves = dict(self.operands)
+        self.grouping = Grouping(
+            self.applications, self.extents, leaves, self._kept()
+        )
+        self._assign_storage()
+        self._write_body()
+        if self.optimizer is None:
+            self._write_output()
+        else:
+            self._write_loss()
+            aliased = {a.outputs[0] for a in self.grouping.aliases}
+            UpdateWriter(
+                self.writer, self.slots, self.optimizer, self.operands, aliased
+            ).write(self.plan.updates)
+        return Source(self._module(), self.slots, self.extents, self.streams)
+
+    def _kept(self) -> set[Node]:
+        """Return the values that updates or the caller read from memory."""
+        kept = {pair.values for update in self.plan.updates for pair in update.pairs}
+        kept |= {u.dense for u in self.plan.updates if u.dense is not None}
+        return {resolved(node, self.extents) for node in (*kept, self.loss)}
+
+    # -- storage ------------------------------------------------------------
+
+    def _assign_storage(self) -> None:
+        """Give every computed value its operand."""
+        for application in self.applications:
+            if application.is_leaf:
+                continue
+            if application in self.grouping.aliases:
+                found = alias(application, self.extents, self.operands)
+                self.operands[application.outputs[0]] = found  # type: ignore[assignment]
+                continue
+            for out in application.outputs:
+                self.operands[out] = self._storage(out)
+
+    def _storage(self, out: Node) -> Operand:
+        shape, number = self.extents.shapes[out], self.number[out]
+        letter = "r" if out.spec.is_index else "t"
+        if out in self.grouping.in_memory:
+            kind: Any = np.dtype(np.uint64) if out.spec.is_index else out.dtype
+            return self.slots.workspace(f"{letter}{number}", kind, shape)
+        return local(f"{letter}{number}", out.dtype, shape)
+
+    # -- the body -------------------------------------------------------------
+
+    def _write_body(self) -> None:
+        writer, early = self.writer, self._early()
+        if self.settings.prefetch:
+            self._write_lookahead(early)
+        else:
+            self.loader.write_rows(writer)
+        self.loader.write_values(writer)
+        for group in self.grouping.groups:
+            if group not in early:
+                self._write_group(group)
+
+    def _early(self) -> list[Group]:
+        """Return the groups that need only scalar row numbers: samplers."""
+        found: list[Group] = []
+        done: set[Application] = set()
+        if not self.settings.prefetch:
+            return found
+        for group in self.grouping.groups:
+            outs = [out for member in group.members for out in member.outputs]
+            reads = [
+                node
+                for member in group.members
+                for node, _ in self.grouping.sources(member)
+            ]
+            single = all(not wide(self.extents.shapes[out]) for out in outs)
+            if group.space is None and single and all(
+                self._is_row(node, done) for node in reads
+            ):
+                found.append(group)
+                done.update(group.members)
+        return found
+
+    def _is_row(self, node: Node, done: set[Application]) -> bool:
+        application = node.application
+        return node.spec.is_index and (application.is_leaf or application in done)
+
+    def _write_lookahead(self, early: list[Group]) -> None:
+        """Find the rows of the example AHEAD of this one and ask for them."""
+        writer = self.writer
+        with writer.block("if k < end:"):
+            names = self.loader.write_rows(writer)
+            for group in early:
+                self._write_group(group)
+                names += [
+                    self.operands[out].at(*("0",) * len(out.shape))
+                    for member in group.members
+                    for out in member.outputs
+                ]
+            self._write_prefetch(set(names))
+            for k, name in enumerate(names):
+                writer.line(f"ring[{_ring('k', len(names), k)}] = {name}")
+        with writer.block(f"if k < begin + u64({AHEAD}):"):
+            writer.line("continue")
+        behind = f"k - u64({AHEAD})"
+        for k, name in enumerate(names):
+            writer.line(f"{name} = ring[{_ring(behind, len(names), k)}]")
+        self.slots.add("ring", np.uint64, "workspace", ((), 1, 8 * len(names)))
+
+    def _write_prefetch(self, known: set[str]) -> None:
+        """Ask for the cache lines of looked-up rows and of their state."""
+        for application in self.applications:
+            if not isinstance(application.op, Index):
+                continue
+            table, rows = application.inputs
+            operand = self.operands[rows]
+            row = operand.at(*("0",) * len(operand.extents))
+            if not isinstance(table, ParameterNode) or row not in known:
+                continue
+            width = self.extents.shapes[table][1]
+            arrays = [self.slots.block(table.block)]
+            updated = any(u.block is table.block for u in self.plan.updates)
+            if self.optimizer is not None and updated:
+                slots = map(self.optimizer.slot_name, self.optimizer.slots)
+                arrays += [self.slots.state(table.block, slot) for slot in slots]
+            step = LINE // table.dtype.itemsize
+            index = self.writer.fresh("j")
+            with self.writer.block(
+                f"for {index} in range(u64(0), {width.text}, u64({step})):"
+            ):
+                for name in arrays:
+                    place = f"{times(row, width.text)} + {index}"
+                    self.writer.line(f"prefetch({name}, {place})")
+
+    # -- groups ---------------------------------------------------------------
+
+    def _describe(self, application: Application) -> None:
+        outs = ", ".join(f"v{self.number[o]}" for o in application.outputs)
+        shapes = ", ".join(map(_shape, (o.shape for o in application.outputs)))
+        reads = ", ".join(
+            f"v{self.number[n]} {_shape(n.shape)}" for n in application.inputs
+        )
+        where = self.operands[application.outputs[0]]
+        at = where.at(*(f"i{k}" for k in range(len(where.extents))))
+        alias_of = f" = {at}" if application in self.grouping.aliases else ""
+        self.writer.line(
+            f"# {outs}: {application.op.name}({reads}) -> {shapes}{alias_of}"
+        )
+
+    def _write_group(self, group: Group) -> None:
+        for member in group.members:
+            self._describe(member)
+        if group.space is None:
+            for member in group.members:
+                self._write_own_loops(member)
+            return
+        split = len(group.space) if group.split is None else group.split
+        writer, sums = self.writer, []
+        with writer.loops(group.space[:split]) as outer:
+            for member in group.members:
+                if self._is_sum(member):
+                    sums.append(member)
+                    out = self.operands[member.outputs[0]]
+                    start = "-inf" if member.op.combine == "max" else "0"  # type: ignore[attr-defined]
+                    writer.line(f"{self._total(member)} = {out.type}({start})")
+            with writer.loops(group.space[split:]) as inner:
+                for member in group.members:
+                    self._write_element(member, [*outer, *inner])
+            for member in sums:
+                self._store_sum(member, outer)
+
+    def _is_sum(self, application: Application) -> bool:
+        if not isinstance(application.op, Reduction):
+            return False
+        whole, gone = reduced_axes(application, self.extents.shapes)
+        return any(not whole[k].is_one for k in gone)
+
+    def _total(self, application: Application) -> str:
+        out = application.outputs[0]
+        letter = "s" if out in self.grouping.in_memory else "t"
+        return f"{letter}{self.number[out]}"
+
+    def _write_element(self, application: Application, index: list[str]) -> None:
+        """Write one element's line, in the innermost loop of a group."""
+        out = application.outputs[0]
+        if isinstance(application.op, Reduction):
+            whole, _ = reduced_axes(application, self.extents.shapes)
+        else:
+            whole = self.extents.shapes[out]
+        free = iter(index)
+        places = ["0" if e.is_one else next(free) for e in whole]
+        text = self._expression(application, places)
+        if self._is_sum(application):
+            total = self._total(application)
+            if application.op.combine == "max":  # type: ignore[union-attr]
+                self.writer.line(f"{total} = maximum({total}, {text})")
+            else:
+                self.writer.line(f"{total} = {total} + {text}")
+            return
+        name = f"t{self.number[out]}"
+        if out in self.grouping.in_memory:
+            # readers in this nest take the element from a local
+            value = f"e{self.number[out]}"
+            self.writer.line(f"{value} = {text}")
+            own = places[len(places) - len(out.shape) :]
+            self.writer.line(f"{self.operands[out].at(*own)} = {value}")
+        else:
+            self.writer.line(f"{name} = {text}")
+
+    def _store_sum(self, application: Application, outer: list[str]) -> None:
+        out = application.outputs[0]
+        if out in self.grouping.in_memory:
+            free = iter(outer)
+            places = [
+                "0" if e.is_one else next(free) for e in self.extents.shapes[out]
+            ]
+            self.writer.line(
+                f"{self.operands[out].at(*places)} = {self._total(application)}"
+            )
+
+    def _expression(self, application: Application, places: list[str]) -> str:
+        """Return the text of an op's expression for one element."""
+        out, op = application.outputs[0], application.op
+        reads = {
+            letter: self._cast(self.operands[node].aligned(places), node, out)
+            for letter, node in zip("abcdefgh", value_inputs(application), strict=False)
+        }
+        kind = self.operands[out].type
+        expression: str = op.expression  # type: ignore[attr-defined]
+        return re.sub(
+            r"\b([a-hT])\b(?!\w)",
+            lambda m: kind if m.group() == "T" else reads[m.group()],
+            expression,
+        )
+
+    def _cast(self, text: str, node: Node, out: Node) -> str:
+        if node.dtype == out.dtype or node.spec.is_index:
+            return text
+        return f"{self.operands[out].type}({text})"
+
+    def _write_own_loops(self, application: Application) -> None:
+        op = application.op
+        outs = [self.operands[out] for out in application.outputs]
+        ins = [
+            self.operands.get(n) or buffer("_", n.dtype, self.extents.shapes[n])
+            for n in application.inputs
+        ]
+        if isinstance(op, Reduction):
+            self._sum_into_memory(application)
+            return
+        if op.random:
+            self.writer.stream = f"streams[u64({self.streams.index(application)})]"
+        op.emit(self.writer, outs[0] if len(outs) == 1 else tuple(outs), *ins)
+
+    def _sum_into_memory(self, application: Application) -> None:
+        """Reduce over leading axes: add into the result in memory order."""
+        out, op = application.outputs[0], application.op
+        whole, gone = reduced_axes(application, self.extents.shapes)
+        target, largest = self.operands[out], op.combine == "max"  # type: ignore[attr-defined]
+        self.writer.fill(target, "-inf" if largest else "0")
+        with self.writer.loops(whole) as index:
+            text = self._expression(application, index)
+            places = [i for k, i in enumerate(index) if k not in gone]
+            if len(places) != len(target.extents):
+                lead = len(whole) - len(target.extents)
+                places = ["0" if k in gone else i for k, i in enumerate(index)][lead:]
+            at = target.at(*places)
+            both = f"maximum({at}, {text})" if largest else f"{at} + {text}"
+            self.writer.line(f"{at} = {both}")
+
+    # -- what comes out ---------------------------------------------------------
+
+    def _write_loss(self) -> None:
+        """Add the mean of the root's elements, once per example of the step."""
+        loss = f"f8({self.operands[self.loss].at(*('0',) * len(self.loss.shape))})"
+        shape = wide(self.extents.shapes[self.plan.root])
+        count = " * ".join(extent.text for extent in shape)
+        if self.settings.batched and count != "batch":
+            loss = f"{loss} * f8(batch)"
+        if count and not (self.settings.batched and count == "batch"):
+            loss = f"{loss} / f8({count})"
+        self.writer.line(f"total = total + {loss}")
+
+    def _write_output(self) -> None:
+        """Copy the root's value to its place among the examples."""
+        root = self.operands[self.plan.root]
+        shape = root.extents
+        rest = "u64(1)"
+        for extent in shape[1:] if self.settings.batched else shape:
+            rest = times(rest, extent.text)
+        self.slots.add("output", root.dtype, "output")
+        count = self.writer.fresh("o")
+        self.writer.line(f"{count} = {times('u64(k)', rest)}")
+        with self.writer.loops(shape) as index:
+            self.writer.line(f"output[{count}] = {root.at(*index)}")
+            self.writer.line(f"{count} = {count} + u64(1)")
+
+    def _module(self) -> str:
+        if self.streams:
+            self.slots.add("streams", np.uint64, "streams")
+        if self.optimizer is not None:
+            self.slots.add("settings", np.float64, "settings")
+        body, sizes = self.extents.resolve(self.writer.lines)
+        step = "batch_size" if self.settings.batched else "u64(1)"
+        stop = f"end + u64({AHEAD})" if self.settings.prefetch else "end"
+        lines = [
+            f"{name} = control[u64({k})]"
+            for k, name in enumerate(CONTROL)
+            if name in ("begin", "end")
+            or (name == "batch_size" and self.settings.batched)
+            or (name in ("seed", "epoch", "block") and self.streams)
+        ]
+        lines += sizes
+        lines += self._settings_lines()
+        lines += [
+            f"streams[u64({k})] = stream_start(seed, epoch, block, u64({k}))"
+            for k in range(len(self.streams))
+        ]
+        lines += ["total = f8(0)", f"for k in range(begin, {stop}, {step}):"]
+        lines = ["    " + line for line in lines] + body + ["    return total"]
+        arguments = ", ".join(slot.name for slot in self.slots.slots)
+        head = f"@part\ndef steps({arguments}):\n"
+        unpack = [f"    {line}" for line in self.slots.unpacking()]
+        count = 2 * len(self.slots.slots)
+        run = [
+            "@entry",
+            "def run(address):",
+            f"    table = array_at(address, u64({count}), u64)",
+            *unpack,
+            f"    return steps({arguments})",
+        ]
+        return HEADER + "\n" + head + "\n".join(lines) + "\n\n\n" + "\n".join(run) + "\n"
+
+    def _settings_lines(self) -> list[str]:
+        if self.optimizer is None:
+            return []
+        names = setting_names(self.optimizer)
+        kinds = {update.block.dtype for update in self.plan.updates}
+        lines = []
+        for k, name in enumerate(names):
+            if name == "clip_norm":
+                lines.append(f"clip_norm = settings[u64({k})]")
+                continue
+            if np.dtype(np.float32) in kinds:
+                lines.append(f"{name} = f4(settings[u64({k})])")
+            if np.dtype(np.float64) in kinds:
+                lines.append(f"{name}_f8 = settings[u64({k})]")
+        return lines
+
+
+def setting_names(optimizer: Optimizer) -> list[str]:
+    """Return the names of the numbers a step takes from its optimizer."""
+    names = list(optimizer.settings())
+    names += ["clip"] if optimizer.clip is not None else []
+    return names + (["clip_norm"] if optimizer.clip_norm is not None else [])
+
+
+def setting_values(optimizer: Optimizer) -> list[float]:
+    """Return those numbers as they are now."""
+    values = list(optimizer.settings().values())
+    return values + [v for v in (optimizer.clip, optimizer.clip_norm) if v is not None]
+
+
+def _ring(step: str, width: int, place: int) -> str:
+    return f"(({step}) & u64(7)) * u64({width}) + u64({place})"
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape)) or "()"
