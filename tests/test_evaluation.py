@@ -141,6 +141,9 @@ def test_popularity_ranks_by_train_counts():
     scores = np.tile(train.sum(axis=0), (len(train), 1))
     metrics = popularity_metrics(sp.csr_array(train), sp.coo_array(test), top=5)
     assert values(metrics) == pytest.approx(oracle(scores, train, test, 5), rel=1e-12)
+    seen = np.roll(train, 1, axis=0)
+    metrics = popularity_metrics(*map(sp.csr_array, (train, test, seen)), top=5)
+    assert values(metrics) == pytest.approx(oracle(scores, seen, test, 5), rel=1e-12)
 
 
 def test_inputs_are_taken_in_any_layout_and_left_alone():

@@ -159,18 +159,25 @@ def ranking_metrics(
 
 
 def popularity_metrics(
-    train: Any, test: Any, top: int = 10, n_jobs: int = -1
+    train: Any, test: Any, seen: Any = None, top: int = 10, n_jobs: int = -1
 ) -> RankingMetrics:
     """Measure the baseline that ranks items by their number of train entries.
 
-    Parameters, errors and result are those of `ranking_metrics`.
+    Parameters
+    ----------
+    train, test : scipy sparse matrices, shape (U, I)
+    seen : scipy sparse matrix, shape (U, I), or None
+        What is left out of the ranking, by default the train entries.
+    top, n_jobs
+        As for `ranking_metrics`, like the result and the errors.
     """
     counts = np.bincount(
         scipy.sparse.csr_array(train).indices, minlength=train.shape[1]
     )
     everyone = np.ones((train.shape[0], 1), np.float32)
+    hidden = train if seen is None else seen
     return ranking_metrics(
-        everyone, counts[:, None], train, test, top=top, n_jobs=n_jobs
+        everyone, counts[:, None], hidden, test, top=top, n_jobs=n_jobs
     )
 
 

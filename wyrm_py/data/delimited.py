@@ -8,7 +8,6 @@ here: see ratings.py.
 
 import csv
 import gzip
-import re
 import zlib
 from collections import Counter
 from collections.abc import Iterator
@@ -24,7 +23,7 @@ BLANKS = " "  # stands for a run of blanks or tabs
 DELIMITERS = ("\t", "::", ";", "|", ",", BLANKS)  # the first wins a draw
 _SAMPLE_BYTES = 1 << 16
 _SAMPLE_LINES = 200
-_UNIT = "\x1f"  # "unit separator": stands for '::' and for runs of blanks
+_UNIT = "\x1f"  # "unit separator": stands for '::'
 
 
 def read_content(path: str | Path) -> bytes:
@@ -121,6 +120,7 @@ class DelimitedText:
             A line has another number of fields.
         """
         names = [str(k) for k in range(self.width)]
+        quoted = self.delimiter not in ("::", BLANKS)
         content, delimiter = self._prepared(skip)
         if not content.strip():
             return pa.table({str(k): pa.array([], pa.string()) for k in positions})
@@ -130,7 +130,7 @@ class DelimitedText:
                 column_names=names, encoding=self.encoding
             ),
             parse_options=pyarrow.csv.ParseOptions(
-                delimiter=delimiter, quote_char=False if delimiter == _UNIT else '"'
+                delimiter=delimiter, quote_char='"' if quoted else False
             ),
             convert_options=pyarrow.csv.ConvertOptions(
                 include_columns=[str(k) for k in positions],
@@ -147,8 +147,12 @@ class DelimitedText:
         if self.delimiter == "::":
             return content.replace(b"::", _UNIT.encode()), _UNIT
         if self.delimiter == BLANKS:
-            content = re.sub(rb"(?m)^[ \t]+|[ \t\r]+$", b"", content)
-            return re.sub(rb"[ \t]+", _UNIT.encode(), content), _UNIT
+            # Plain replacements: a regular expression takes six times as long.
+            content = content.replace(b"\r\n", b"\n").replace(b"\t", b" ")
+            while b"  " in content:
+                content = content.replace(b"  ", b" ")
+            content = content.replace(b"\n ", b"\n").replace(b" \n", b"\n")
+            return content.strip(b" "), " "
         return content, self.delimiter
 
     def _check_text(self) -> None:
