@@ -351,7 +351,7 @@ def _watch(
         # Workers wait at the end of an epoch only for on_epoch: then look soon, at
         # a cost that stays in proportion to the length of the epoch.
         elapsed = time.monotonic() - tally.epoch_began
-        eager = min(max(5e-5, elapsed / 20), 0.02)
+        eager = min(max(1e-4, elapsed / 20), 0.02)
         wait(running, timeout=_SHOW / 2 if tally.on_epoch is None else eager)
 
 

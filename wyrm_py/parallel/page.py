@@ -194,8 +194,8 @@ class ControlPage:
 
 
 def _wait(over: Callable[[], bool]) -> None:
-    """Sleep until `over()`, in naps that grow from 50 us to 1 ms."""
+    """Sleep until `over()`, in naps that grow from 50 us to 0.25 ms."""
     nap = 5e-5
     while not over():
         time.sleep(nap)
-        nap = min(2 * nap, 1e-3)
+        nap = min(2 * nap, 2.5e-4)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from wyrm_py.errors import DTypeError
-from wyrm_py.parameters.segment import SharedSegment
+from wyrm_py.parameters.segment import SegmentLock, SharedSegment
 from wyrm_py.parameters.storage import Storage
 
 
@@ -72,6 +72,10 @@ class SharedArray:
         shared = cls.create(source.shape, source.dtype.newbyteorder("="), storage)
         np.copyto(shared.array, source)
         return shared
+
+    def lock(self) -> SegmentLock:
+        """Return a lock to hold against every other thread and process."""
+        return self._segment.lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return SharedArray, (self._segment, self.array.dtype, self.array.shape)

@@ -7,12 +7,10 @@ shared.py for what lies in it, storage.py for where the memory comes from.
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import mmap
 import os
 import weakref
-from collections.abc import Iterator
 from typing import Any, Literal
 
 import numpy as np
@@ -189,25 +187,9 @@ class SharedSegment:
         with translated(length, self.handle.size, self.storage, owner):
             allocate(self._descriptor, HEADER_SIZE + offset, length)
 
-    @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
-        """Hold the segment's lock against every thread and process.
-
-        The lock belongs to an open file of its own: one shared through a fork or
-        between threads would let both in. The kernel frees it when a holder dies.
-        """
-        # Elsewhere than on Linux the descriptor is shared, which excludes other
-        # processes but not other threads of this one.
-        path = f"/proc/self/fd/{self._descriptor}"
-        try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        except FileNotFoundError:
-            descriptor = os.dup(self._descriptor)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(descriptor)
+    def lock(self) -> SegmentLock:
+        """Return a lock to hold against every other thread and process."""
+        return SegmentLock(self._descriptor)
 
     def _header(self) -> NDArray[np.void]:
         return np.frombuffer(self._mapping, _HEADER, 1)
@@ -225,3 +207,25 @@ class SharedSegment:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return SharedSegment.attach, (self.handle,)
+
+
+class SegmentLock:
+    """One holder's end of a segment's lock; a context manager, used many times.
+
+    Each holder has an open file of its own: one shared through a fork or between
+    threads would let both in. The kernel frees the lock when a holder dies.
+    """
+
+    def __init__(self, descriptor: int):
+        path = f"/proc/self/fd/{descriptor}"
+        try:
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:  # no /proc: excludes processes, but not threads
+            self._descriptor = os.dup(descriptor)
+        weakref.finalize(self, os.close, self._descriptor).atexit = False
+
+    def __enter__(self) -> None:
+        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+
+    def __exit__(self, *exception: object) -> None:
+        fcntl.flock(self._descriptor, fcntl.LOCK_UN)
