@@ -161,8 +161,12 @@ MALFORMED = {
     "rating is empty": ("1\t2\t\t4\n", "rating"),
     "rating is NaN": ("1\t2\tNaN\t4\n", "finite"),
     "rating is infinite": ("1\t2\t-inf\t4\n", "finite"),
+    "rating is too large": ("1\t2\t1e300\t4\n", "finite"),
     "no user": ("\t2\t3\t4\n", "id of the user"),
     "no item": ("1\t \t3\t4\n", "id of the item"),
+    "timestamp is NaN": ("1\t2\t3\tnan\n", "timestamp"),
+    "timestamp is too late": ("1\t2\t3\t1e30\n", "timestamp"),
+    "timestamp is empty": ("1\t2\t3\t\n", "timestamp"),
     "timestamp is a word": ("1\t2\t3\tlate\n", "timestamp"),
 }
 

@@ -4,7 +4,6 @@ The kind is told from the content, not from the name: both may be gzipped. Text 
 through delimited.py, the meaning of the columns through roles.py.
 """
 
-import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +17,9 @@ from wyrm_py.data.delimited import DelimitedText, read_content, shorten, split_l
 from wyrm_py.data.ratings import Ratings, encode_ids
 from wyrm_py.data.roles import ROLES, Wanted, find_columns, is_header, is_number
 from wyrm_py.errors import DataError, MissingColumnError
+
+_LARGEST = float(np.finfo(np.float32).max)
+_LATEST = 2.0**62  # seconds, so that they fit into 64 bits
 
 
 def read_ratings(
@@ -102,9 +104,10 @@ def _assemble(name: str, columns: pa.Table) -> Ratings:
         codes[role], ids[role] = encode_ids(column, f"{name}, column of the {role}s")
     ratings = np.ones(columns.num_rows, np.float32)
     if "rating" in columns.column_names:
-        ratings = _numbers(columns["rating"]).astype(np.float32)
-        if not np.isfinite(ratings).all():
+        numbers = _numbers(columns["rating"])
+        if not (np.abs(numbers) <= _LARGEST).all():
             raise _Unusable("a rating is NaN or infinite")
+        ratings = numbers.astype(np.float32)
     times = None
     if "timestamp" in columns.column_names:
         times = _seconds(columns["timestamp"])
@@ -130,8 +133,8 @@ def _seconds(column: pa.ChunkedArray) -> NDArray[np.int64]:
             column = column.cast(pa.timestamp("ns"))
     if pa.types.is_date(column.type) or pa.types.is_timestamp(column.type):
         column = column.cast(pa.timestamp("s"), safe=False).cast(pa.int64())
-    if column.null_count:
-        raise _Unusable("a timestamp is missing")
+    if column.null_count or not pc.all(pc.less(pc.abs(column), _LATEST)).as_py():
+        raise _Unusable("a timestamp is missing or out of range")
     seconds: NDArray[np.int64] = column.cast(pa.int64(), safe=False).to_numpy()
     return seconds
 
@@ -161,10 +164,10 @@ def _requirement(fields: list[str], places: dict[str, int]) -> str | None:
         if not value[role]:
             return f"an id of the {role} is required"
     rating = value.get("rating", "1")
-    if not is_number(rating) or not math.isfinite(float(rating)):
+    if not is_number(rating) or not abs(float(rating)) <= _LARGEST:
         return "a finite number is required as rating"
     time = value.get("timestamp", "1")
-    if not is_number(time) and not _is_date(time):
+    if not (abs(float(time)) < _LATEST if is_number(time) else _is_date(time)):
         return "a number or an ISO date is required as timestamp"
     return None
 

@@ -58,7 +58,10 @@ def is_header(sample: Sequence[Sequence[str]], wanted: dict[str, Wanted]) -> boo
     if all(names & USUAL_NAMES[role] for role in ("user", "item")):
         return True
     return any(
-        rest and not is_number(field) and all(_number_at(line, k) for line in rest)
+        rest
+        and field
+        and not is_number(field)
+        and all(_number_at(line, k) for line in rest)
         for k, field in enumerate(first)
     )
 
