@@ -1,17 +1,24 @@
 """wyrm_py: your own sparse model, at the speed of C++, on all cores."""
 
+from wyrm_py.engines.native.step import CompiledStep, compile
 from wyrm_py.leaves import IndexInputNode, InputNode, ParameterNode, SparseInputNode
 from wyrm_py.nodes import Node
 from wyrm_py.optim import SGD, Adagrad
 from wyrm_py.parameters import HogwildParameter
+from wyrm_py.samplers import sample_popular, sample_uniform, sample_warp
 
 __all__ = [
     "SGD",
     "Adagrad",
+    "CompiledStep",
     "HogwildParameter",
     "IndexInputNode",
     "InputNode",
     "Node",
     "ParameterNode",
     "SparseInputNode",
+    "compile",
+    "sample_popular",
+    "sample_uniform",
+    "sample_warp",
 ]

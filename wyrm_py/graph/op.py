@@ -72,6 +72,14 @@ class Op:
             'train with engine="numpy".'
         )
 
+    def row_limits(self, *inputs: Spec) -> dict[int, int]:
+        """Return, for inputs that are row numbers, how many rows there are."""
+        return {}
+
+    def rows_below(self, *inputs: Spec) -> int:
+        """Return the bound of the row numbers this op makes itself; 0 if none."""
+        return 0
+
     def gradient(
         self, g: Node, out: Any, *inputs: Node
     ) -> Sequence[Node | RowGradient | None]:

@@ -39,6 +39,9 @@ class Index(View):
         check_rows(self.name, rows, len(table))
         np.take(table, rows, axis=0, out=out, mode="clip")
 
+    def row_limits(self, *inputs: Spec) -> dict[int, int]:
+        return {1: inputs[0].shape[0]}
+
     def locate(self, out: Operand, *inputs: Operand) -> Operand:
         return out.gathering(*inputs)
 

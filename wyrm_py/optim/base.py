@@ -29,6 +29,8 @@ class Optimizer:
 
     slots: ClassVar[tuple[str, ...]] = ()
     rule: ClassVar[str]
+    version = 0
+    """Grows with every setting that is changed: compiled steps look at it."""
 
     def __init__(
         self,
@@ -46,6 +48,10 @@ class Optimizer:
             if clip_norm is None
             else require(who, "clip_norm", clip_norm, positive=True)
         )
+
+    def __setattr__(self, name: str, value: object) -> None:
+        super().__setattr__(name, value)
+        super().__setattr__("version", self.version + 1)
 
     def settings(self) -> dict[str, float]:
         """Return the numbers the rule uses, by name, as they are now."""

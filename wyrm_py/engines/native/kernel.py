@@ -1,143 +1,189 @@
 """A compiled step with its memory: the host side of an emitted function.
 
-A kernel owns the table of addresses, scratch memory and run-time numbers of
-one worker, and keeps every array it points at alive.
+`bind` resolves what a source's table must name into a `Binding`, which can be
+sent to another process; `Binding.open` gives one worker's `Kernel`, with
+scratch memory and run-time numbers of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from wyrm_py.engines.native import build
 from wyrm_py.engines.native.extents import Extent
 from wyrm_py.engines.native.slots import CONTROL, Slot
-from wyrm_py.engines.native.source import Source, setting_values
-from wyrm_py.errors import CompileError
+from wyrm_py.engines.native.source import Source
 from wyrm_py.graph.op import Array
-
-if TYPE_CHECKING:
-    from wyrm_py.leaves import LeafNode
-    from wyrm_py.optim import Optimizer
-    from wyrm_py.parameters import ParameterBlock
+from wyrm_py.parameters import ParameterBlock, SharedArray
 
 LINE = 64
+"""Bytes of a cache line: workers' scratch must not share one."""
 
-Columns = Mapping[tuple["LeafNode", str], Array]
+Columns = Mapping[Any, "Array | SharedArray"]
 
 
-class Kernel:
-    """An emitted step bound to arrays; call `run(begin, end)`.
+@dataclass(frozen=True)
+class Scratch:
+    """Memory that each worker has for itself."""
+
+    length: int
+
+
+@dataclass(frozen=True)
+class State:
+    """A parameter block's value (slot None) or one of its state arrays."""
+
+    block: ParameterBlock
+    slot: str | None
+
+
+@dataclass(frozen=True)
+class Own:
+    """One of the kernel's own arrays: its control page or the order."""
+
+    name: str
+
+
+@dataclass
+class Binding:
+    """A source with all it works on, ready to be opened by workers."""
+
+    text: str
+    names: list[str]
+    dtypes: list[Any]
+    entries: list[Any]
+    batch_size: int
+    block_size: int
+    compiled: bool = True
+
+    def open(self) -> Kernel:
+        """Return a kernel of this worker's own; compiles or loads the step."""
+        return Kernel(self)
+
+
+def bind(
+    source: Source,
+    columns: Columns,
+    symbols: Mapping[str, int],
+    *,
+    settings: Any = None,
+    output: Any = None,
+    block_size: int = 1,
+    blocks: Mapping[int, ParameterBlock] | None = None,
+    share: bool = False,
+    compiled: bool = True,
+) -> Binding:
+    """Resolve the slots of a source.
 
     Parameters
     ----------
-    source : the printed step
-    optimizer : gives the settings; None for evaluations
-    columns : the flat arrays that feed the leaves, by (leaf, part)
-    symbols : largest batch size and ragged lengths, which size the scratch
-    blocks : for each block of the plan the block to work on (shared copies)
+    columns : flat arrays that feed the leaves, by (leaf, part)
+    symbols : largest batch size and ragged lengths; they size the scratch
+    settings : float64 array of the optimizer's numbers
+    output : array an evaluation writes to
+    block_size : examples of the largest block; the order has that length
+    blocks : replacements for parameter blocks, by identity
+    share : put constants into shared memory
     compiled : False runs the text as plain Python
     """
+    replaced = blocks or {}
 
-    def __init__(
-        self,
-        source: Source,
-        optimizer: Optimizer | None,
-        columns: Columns,
-        symbols: Mapping[str, int],
-        *,
-        blocks: Mapping[int, ParameterBlock] | None = None,
-        output: Array | None = None,
-        order: Array | None = None,
-        compiled: bool = True,
-    ) -> None:
-        self.source = source
-        self.optimizer = optimizer
-        self.columns = columns
-        self.symbols = dict(symbols)
-        self.blocks = blocks or {}
+    def entry(slot: Slot) -> Any:
+        if slot.kind in ("control", "order"):
+            return Own(slot.kind)
+        if slot.kind == "sizes":
+            return np.array(source.extents.sizes or [0], np.uint64)
+        if slot.kind in ("value", "state"):
+            block = replaced.get(id(slot.source[0]), slot.source[0])
+            return State(block, slot.source[1] if slot.kind == "state" else None)
+        if slot.kind == "constant":
+            value = np.ascontiguousarray(slot.source[0].value)
+            return SharedArray.copy_of(value) if share else value
+        given = {"settings": settings, "output": output}
+        if slot.kind in given:
+            return given[slot.kind]
+        if slot.kind == "column":
+            return columns[slot.source]
+        if slot.kind == "streams":
+            return Scratch(len(source.streams))
+        return Scratch(_length(symbols, *slot.source))
+
+    slots = source.slots.slots
+    return Binding(
+        source.text,
+        [slot.name for slot in slots],
+        [slot.dtype for slot in slots],
+        [entry(slot) for slot in slots],
+        max(symbols.get("batch", 1), 1),
+        block_size,
+        compiled,
+    )
+
+
+def _length(symbols: Mapping[str, int], shapes: Any, factor: Any, more: int) -> int:
+    """Return how many elements a workspace needs."""
+
+    def size(shape: Sequence[Extent]) -> int:
+        return int(np.prod([e.length(symbols) for e in shape], dtype=np.int64))
+
+    if isinstance(shapes, list):  # several pairs, `factor` elements a row
+        each = size((factor,)) if isinstance(factor, Extent) else factor
+        return int(sum(size(shape) for shape in shapes) * each) + more
+    return size(shapes) + more
+
+
+class Kernel:
+    """One worker's step. Keeps every array it points at alive."""
+
+    def __init__(self, binding: Binding) -> None:
         self.control = aligned(len(CONTROL), np.uint64)
         self.control[:] = 0
-        self.control[CONTROL.index("batch_size")] = max(symbols.get("batch", 1), 1)
-        self.order = order if order is not None else aligned(1, np.uint32)
-        self.output = output
-        self.table = aligned(2 * len(source.slots.slots), np.uint64)
-        self.arrays: list[Array] = [
-            self._array(slot) for slot in source.slots.slots
-        ]
-        for k, array in enumerate(self.arrays):
-            self.table[2 * k : 2 * k + 2] = array.ctypes.data, array.size
+        self.control[CONTROL.index("batch_size")] = binding.batch_size
+        self.order = aligned(binding.block_size, np.uint32)
+        self.names = binding.names
+        self.table = aligned(2 * len(binding.names), np.uint64)
+        self.arrays: list[Array] = [np.empty(0)] * len(binding.names)
+        pairs = zip(binding.entries, binding.dtypes, strict=True)
+        for k, (entry, dtype) in enumerate(pairs):
+            self.point(k, self._array(entry, dtype))
         self.address = int(self.table.ctypes.data)
-        text = source.text
-        self._run = build.load(text) if compiled else build.run_in_python(text)
+        load = build.load if binding.compiled else build.run_in_python
+        self.call = load(binding.text)
 
-    def _array(self, slot: Slot) -> Array:
-        made: dict[str, Callable[[], Any]] = {
-            "control": lambda: self.control,
-            "sizes": lambda: aligned_copy(self.source.extents.sizes or [0], np.uint64),
-            "settings": lambda: self._settings(),
-            "order": lambda: self.order,
-            "streams": lambda: aligned(len(self.source.streams), np.uint64),
-            "output": lambda: self.output,
-            "value": lambda: self._block(slot).value,
-            "state": lambda: self._block(slot).slot(slot.source[1]),
-            "constant": lambda: slot.source[0].value,
-            "column": lambda: self.columns[slot.source],
-            "workspace": lambda: aligned(self._scratch(*slot.source), slot.dtype),
-        }
-        array = made[slot.kind]()
-        if array.dtype != slot.dtype or not array.flags.c_contiguous:
-            raise CompileError(
-                f"compile: {slot.name} must be a contiguous {slot.dtype} array, got "
-                f"{array.dtype} with strides {array.strides}."
-            )
-        return array  # type: ignore[no-any-return]
+    def _array(self, entry: Any, dtype: Any) -> Array:
+        if isinstance(entry, Own):
+            return self.control if entry.name == "control" else self.order
+        if isinstance(entry, Scratch):
+            return aligned(entry.length, dtype)
+        if isinstance(entry, State):
+            block = entry.block
+            return block.value if entry.slot is None else block.slot(entry.slot)
+        return entry.array if isinstance(entry, SharedArray) else entry  # type: ignore[no-any-return]
 
-    def _block(self, slot: Slot) -> ParameterBlock:
-        block: ParameterBlock = slot.source[0]
-        return self.blocks.get(id(block), block)
+    def point(self, place: int, array: Array) -> None:
+        """Put an array into the table of addresses."""
+        self.arrays[place] = array
+        self.table[2 * place] = array.ctypes.data
+        self.table[2 * place + 1] = array.size
 
-    def _settings(self) -> Array:
-        if self.optimizer is None:
-            return aligned(1, np.float64)
-        self.settings = aligned_copy(setting_values(self.optimizer), np.float64)
-        return self.settings
-
-    def _scratch(self, shapes: Any, factor: Any, more: int) -> int:
-        """Return how many elements a workspace needs."""
-        if isinstance(shapes, list):  # several pairs, `factor` elements a row
-            rows = sum(self._size(shape) for shape in shapes)
-            each = self._size((factor,)) if isinstance(factor, Extent) else factor
-            return int(rows * each) + more
-        return self._size(shapes) + more
-
-    def _size(self, shape: Sequence[Extent]) -> int:
-        return int(np.prod([e.length(self.symbols) for e in shape], dtype=np.int64))
-
-    def run(self, begin: int, end: int, seed: int = 0, epoch: int = 0, block: int = 0) -> float:
+    def run(
+        self, begin: int, end: int, seed: int = 0, epoch: int = 0, block: int = 0
+    ) -> float:
         """Run examples [begin, end) and return the sum of their losses."""
         control = self.control
         control[0], control[1] = begin, end
         control[3], control[4], control[5] = seed, epoch, block
-        return self._run(self.address)
+        return self.call(self.address)
 
 
 def aligned(length: int, dtype: Any) -> Array:
-    """Return an uninitialised array at the start of a cache line, padded to one.
-
-    Workers' scratch must not share lines: false sharing halves small tables.
-    """
+    """Return an uninitialised array that starts and ends at cache lines."""
     kind = np.dtype(dtype)
     size = max(length, 1) * kind.itemsize
     raw = np.empty(size + 2 * LINE, np.uint8)
     start = -raw.ctypes.data % LINE
     return raw[start : start + size].view(kind)
-
-
-def aligned_copy(values: Any, dtype: Any) -> Array:
-    """Return an aligned copy of some numbers."""
-    array = aligned(len(values), dtype)
-    array[:] = values
-    return array

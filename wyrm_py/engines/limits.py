@@ -1,0 +1,49 @@
+"""Which row numbers a plan may be fed: the check before native code.
+
+Native code does not check indices (its memory would be corrupted silently), so
+every input of row numbers gets the smallest number of rows among the tables it
+reaches, through any ops that only move indices about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from wyrm_py.errors import IndexRangeError
+from wyrm_py.nodes import Application, Node
+
+
+def row_limits(applications: Sequence[Application]) -> dict[Node, int]:
+    """Return, for each leaf output of row numbers, the bound it must stay below.
+
+    Raises
+    ------
+    IndexRangeError
+        If a sampler draws from more rows than a table has that it feeds.
+    """
+    limits: dict[Node, int] = {}
+    for application in applications:
+        specs = [node.spec for node in application.inputs]
+        for position, limit in application.op.row_limits(*specs).items():
+            _bound(application.inputs[position], limit, application, limits)
+    return limits
+
+
+def _bound(
+    node: Node, limit: int, reader: Application, limits: dict[Node, int]
+) -> None:
+    application = node.application
+    if application.is_leaf:
+        limits[node] = min(limit, limits.get(node, limit))
+        return
+    drawn = application.op.rows_below(*(n.spec for n in application.inputs))
+    if drawn > limit:
+        raise IndexRangeError(
+            f"{application.op.name}: draws from {drawn} rows, but "
+            f"{reader.op.name} looks them up among {limit}. Give the sampler the "
+            "table's number of rows."
+        )
+    if not drawn:
+        for below in application.inputs:
+            if below.spec.is_index:
+                _bound(below, limit, reader, limits)

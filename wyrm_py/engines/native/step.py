@@ -1,0 +1,149 @@
+"""`compile`: one training step as a native function, called from Python."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from wyrm_py.engines.limits import row_limits
+from wyrm_py.engines.native.extents import RAGGED
+from wyrm_py.engines.native.kernel import Kernel, bind
+from wyrm_py.engines.native.loading import ragged_parts
+from wyrm_py.engines.native.slots import CONTROL
+from wyrm_py.engines.native.source import Source, generate, setting_values
+from wyrm_py.engines.plan import Plan
+from wyrm_py.graph.op import Array
+from wyrm_py.leaves import LeafNode, ParameterNode
+from wyrm_py.nodes import Node
+from wyrm_py.ops.gather import check_rows
+from wyrm_py.optim import Optimizer
+
+_BLOCK = CONTROL.index("block")
+
+
+class CompiledStep:
+    """A training step: forward, backward and update in one native call.
+
+    Call it after setting inputs; it returns the loss, the mean over the root's
+    elements, from before the update. Only the parameters change: other nodes
+    keep their values, gradients from `backward` are neither applied nor
+    cleared, and `backward` then needs a new `forward`.
+
+    Attributes
+    ----------
+    source : str
+        The printed function.
+    """
+
+    def __init__(
+        self,
+        loss: Node,
+        optimizer: Optimizer,
+        parameters: Iterable[ParameterNode] | None = None,
+    ) -> None:
+        self._root = loss
+        self._optimizer = optimizer
+        self._plan = Plan.training(loss, parameters)
+        self._source: Source = generate(self._plan, optimizer)
+        self.source = self._source.text
+        limits = row_limits(self._plan.forward)
+        self._limits = [
+            [node, limit, node.application.owner, -1]
+            for node, limit in limits.items()
+            if isinstance(node.application.owner, LeafNode)
+        ]
+        self._ragged = [x for x in self._plan.leaves() if isinstance(x, RAGGED)]
+        self._ragged = [x for x in self._ragged if x.segments is not None]
+        self._settings = np.array(setting_values(optimizer))
+        self._version = optimizer.version
+        self._drawn = 0
+        self._open()
+
+    def _open(self) -> None:
+        symbols = {
+            self._source.extents.ragged[leaf]: max(
+                getattr(leaf, "capacity", None) or 2 * _entries(leaf), 1
+            )
+            for leaf in self._ragged
+            if leaf in self._source.extents.ragged
+        }
+        self._room = symbols
+        columns = _columns(self._plan.leaves())
+        binding = bind(self._source, columns, symbols, settings=self._settings)
+        self._kernel: Kernel = binding.open()
+        self._kernel.control[1] = 1
+        self._places = {
+            slot.source: k
+            for k, slot in enumerate(self._source.slots.slots)
+            if slot.kind == "column" and slot.source[0] in self._ragged
+        }
+        self._address, self._call = self._kernel.address, self._kernel.call
+
+    def __call__(self) -> float:
+        """Run one step on the inputs' current values; return the loss."""
+        for limit in self._limits:
+            if limit[2]._tick != limit[3]:
+                check_rows("index", limit[0].value, limit[1])
+                limit[3] = limit[2]._tick
+        if self._ragged:
+            self._point_at_entries()
+        if self._optimizer.version != self._version:
+            self._settings[:] = setting_values(self._optimizer)
+            self._version = self._optimizer.version
+        if self._source.streams:
+            self._drawn += 1
+            self._kernel.control[_BLOCK] = self._drawn
+        loss = self._call(self._address)
+        self._root._tick = -1
+        return loss
+
+    def _point_at_entries(self) -> None:
+        names = self._source.extents.ragged
+        if any(_entries(x) > self._room.get(names.get(x, ""), 0) for x in self._ragged):
+            self._open()
+        columns = _columns(self._ragged)
+        for source, place in self._places.items():
+            self._kernel.point(place, columns[source])
+
+
+def compile(  # noqa: A001
+    loss: Node,
+    optimizer: Optimizer,
+    parameters: Iterable[ParameterNode] | None = None,
+) -> CompiledStep:
+    """Compile forward, backward and update of a loss into one native function.
+
+    Parameters
+    ----------
+    loss : node of any shape; its elements are summed for the gradient
+    optimizer : SGD, Adagrad, ...; settings changed later take effect
+    parameters : those to update; all trainable ones under the loss by default
+
+    Raises
+    ------
+    GraphError
+        If `parameters` names nodes that are not trainable under the loss.
+    CompileError
+        If an op has no native text.
+    """
+    return CompiledStep(loss, optimizer, parameters)
+
+
+def _entries(leaf: LeafNode) -> int:
+    return ragged_parts(leaf)[0][0].value.size
+
+
+def _columns(leaves: Iterable[LeafNode]) -> dict[Any, Array]:
+    """Return the current values of leaves as columns of one example."""
+    columns: dict[Any, Array] = {}
+    for leaf in leaves:
+        if not isinstance(leaf, RAGGED) or leaf.segments is None:
+            columns[leaf, ""] = leaf.value.reshape(-1)
+            continue
+        for node, part in ragged_parts(leaf):
+            columns[leaf, part] = node.value
+        lengths = leaf.lengths.value  # type: ignore[union-attr]
+        columns[leaf, "offsets"] = np.concatenate([[0], np.cumsum(lengths)])
+    return columns

@@ -1,0 +1,395 @@
+"""Nodes that draw rows: negative samplers, and WARP's search.
+
+A sampler's value is integer and passes no gradient. It draws from the stream
+of its own op, the same numbers in both engines. Known positives come as CSR
+rows, sorted, shared by all workers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from wyrm_py.errors import DataError, GraphError, SettingError, ShapeError
+from wyrm_py.graph.op import Array, Op, Spec, require_floats, require_index
+
+
+if TYPE_CHECKING:
+    from wyrm_py.engines.native.operands import Operand
+    from wyrm_py.engines.native.writer import Writer
+    from wyrm_py.nodes import Node
+
+INDEX = np.dtype(np.int64)
+MOST_ROWS = 1 << 32
+
+
+class SampleUniform(Op):
+    """Rows drawn evenly; with known rows, evenly from all others.
+
+    Inputs: like (its shape), limit (its length), and if some rows are known
+    user, starts, known. One draw a row: the r-th row that is not known is found
+    by bisection, so there is nothing to reject.
+    """
+
+    random = True
+    shape_only = (0, 1)
+
+    def infer(self, *inputs: Spec) -> Spec:
+        require_index(self.name, inputs[0])
+        _require_users(self.name, inputs[0], inputs[2:3])
+        return Spec(inputs[0].shape, INDEX)
+
+    def row_limits(self, *inputs: Spec) -> dict[int, int]:
+        return {2: inputs[3].shape[0] - 1} if len(inputs) > 2 else {}
+
+    def rows_below(self, *inputs: Spec) -> int:
+        return inputs[1].shape[0]
+
+    def forward(self, out: Array, *inputs: Any) -> None:
+        stream, _, limit, *known = inputs
+        for place in np.ndindex(out.shape):
+            mine = _known_of(known, place)
+            row = stream.below(len(limit) - len(mine))
+            # known[j] - j counts the free rows before the j-th known one
+            out[place] = row + np.searchsorted(
+                mine - np.arange(len(mine)), row, side="right"
+            )
+
+    def emit(self, writer: Writer, out: Operand, *inputs: Operand) -> None:
+        limit = inputs[1].extents[0].text
+        with writer.loops(out.extents) as place:
+            if len(inputs) == 2:
+                writer.line(f"{out.at(*place)} = {writer.draw_below(limit)}")
+                return
+            start, stop = _emit_span(writer, place, inputs[2:])
+            row = writer.draw_below(f"({limit} - ({stop} - {start}))")
+            low, high, middle = (writer.fresh("m") for _ in range(3))
+            writer.line(f"{low} = {start}")
+            writer.line(f"{high} = {stop}")
+            with writer.block(f"while {low} < {high}:"):
+                writer.line(f"{middle} = ({low} + {high}) >> u64(1)")
+                free = f"u64({inputs[4].at(middle)}) - ({middle} - {start})"
+                with writer.block(f"if {free} <= {row}:"):
+                    writer.line(f"{low} = {middle} + u64(1)")
+                with writer.block("else:"):
+                    writer.line(f"{high} = {middle}")
+            writer.line(f"{out.at(*place)} = {row} + ({low} - {start})")
+
+
+@dataclass(frozen=True)
+class SamplePopular(Op):
+    """Rows drawn in proportion to counts, by Walker's alias method.
+
+    Inputs: like (its shape), thresholds, aliases, and if some rows are known
+    user, starts, known: then a known row is drawn again, up to `max_tries`
+    times, and after that the next row that is not known is taken.
+    """
+
+    max_tries: int = 32
+    random = True
+    shape_only = (0,)
+
+    def infer(self, *inputs: Spec) -> Spec:
+        require_index(self.name, inputs[0])
+        _require_users(self.name, inputs[0], inputs[3:4])
+        return Spec(inputs[0].shape, INDEX)
+
+    def row_limits(self, *inputs: Spec) -> dict[int, int]:
+        return {3: inputs[4].shape[0] - 1} if len(inputs) > 3 else {}
+
+    def rows_below(self, *inputs: Spec) -> int:
+        return inputs[1].shape[0]
+
+    def forward(self, out: Array, *inputs: Any) -> None:
+        stream, _, thresholds, aliases, *known = inputs
+        for place in np.ndindex(out.shape):
+            mine = _known_of(known, place)
+            for _ in range(self.max_tries):
+                bits = stream.draw()
+                row = ((bits >> 32) * len(thresholds)) >> 32
+                if bits & 0xFFFFFFFF >= thresholds[row]:
+                    row = int(aliases[row])
+                if not _contains(mine, row):
+                    break
+            while _contains(mine, row):
+                row = (row + 1) % len(thresholds)
+            out[place] = row
+
+    def emit(self, writer: Writer, out: Operand, *inputs: Operand) -> None:
+        _, thresholds, aliases, *known = inputs
+        limit = thresholds.extents[0].text
+        with writer.loops(out.extents) as place:
+            row = writer.fresh("r")
+            writer.line(f"{row} = u64(0)")
+            if not known:
+                self._emit_draw(writer, row, limit, thresholds, aliases)
+                writer.line(f"{out.at(*place)} = {row}")
+                return
+            span = _emit_span(writer, place, known)
+            hit = writer.fresh("hit")
+            writer.line(f"{hit} = True")
+            with writer.block(f"for {writer.fresh('j')} in range({self.max_tries}):"):
+                self._emit_draw(writer, row, limit, thresholds, aliases)
+                emit_contains(writer, hit, span, known[2], row)
+                with writer.block(f"if not {hit}:"):
+                    writer.line("break")
+            with writer.block(f"while {hit}:"):
+                writer.line(f"{row} = {row} + u64(1)")
+                with writer.block(f"if {row} == {limit}:"):
+                    writer.line(f"{row} = u64(0)")
+                emit_contains(writer, hit, span, known[2], row)
+            writer.line(f"{out.at(*place)} = {row}")
+
+    def _emit_draw(
+        self,
+        writer: Writer,
+        row: str,
+        limit: str,
+        thresholds: Operand,
+        aliases: Operand,
+    ) -> None:
+        bits = writer.draw()
+        writer.line(f"{row} = ((({bits} >> u64(32)) * {limit}) >> u64(32))")
+        low = f"({bits} & u64(4294967295))"
+        with writer.block(f"if {low} >= u64({thresholds.at(row)}):"):
+            writer.line(f"{row} = u64({aliases.at(row)})")
+
+
+@dataclass(frozen=True)
+class SampleWarp(Op):
+    """WARP's search: draw rows until one violates the margin.
+
+    Inputs: query (b, D), table (R, D), positive score (b, 1), and as the flags
+    say bias (R, 1) and user, starts, known. Outputs: row (b,), weight (b, 1).
+    A known row costs a try, as in LightFM.
+    """
+
+    max_tries: int
+    margin: float
+    has_bias: bool
+    random = True
+
+    def infer(self, *inputs: Spec) -> tuple[Spec, Spec]:
+        query, table, score = inputs[:3]
+        require_floats(self.name, query, table, score)
+        rows = query.shape[0] if len(query.shape) == 2 else -1
+        if len(table.shape) != 2 or query.shape != (rows, table.shape[1]):
+            raise ShapeError(
+                f"sample_warp: the query must be (b, D) for a table (R, D), got "
+                f"{query.shape} and {table.shape}."
+            )
+        if score.shape != (rows, 1):
+            raise ShapeError(
+                f"sample_warp: the positive score must be ({rows}, 1), got "
+                f"{score.shape}."
+            )
+        if self.has_bias and inputs[3].shape != (table.shape[0], 1):
+            raise ShapeError(
+                f"sample_warp: the bias must be ({table.shape[0]}, 1), got "
+                f"{inputs[3].shape}."
+            )
+        row = Spec((rows,), INDEX)
+        _require_users(self.name, row, inputs[3 + self.has_bias :][:1])
+        return row, score
+
+    def row_limits(self, *inputs: Spec) -> dict[int, int]:
+        user = 3 + self.has_bias
+        if len(inputs) == user:
+            return {}
+        return {user: inputs[user + 1].shape[0] - 1}
+
+    def rows_below(self, *inputs: Spec) -> int:
+        return inputs[1].shape[0]
+
+    def forward(self, out: Any, *inputs: Any) -> None:
+        stream, query, table, score, *more = inputs
+        bias = more.pop(0) if self.has_bias else np.zeros((len(table), 1), table.dtype)
+        items, weights = out
+        for b in range(len(query)):
+            mine = _known_of(more, (b,))
+            items[b], weights[b] = 0, 0
+            floor = score[b, 0] - table.dtype.type(self.margin)
+            for tries in range(1, self.max_tries + 1):
+                row = stream.below(len(table))
+                if _contains(mine, row):
+                    continue
+                if np.dot(query[b], table[row]) + bias[row, 0] > floor:
+                    items[b] = row
+                    weights[b] = np.log(max((len(table) - 1) // tries, 1))
+                    break
+
+    def emit(self, writer: Writer, out: Any, *inputs: Operand) -> None:
+        query, table, score, *more = inputs
+        bias = more.pop(0) if self.has_bias else None
+        item, weight = out
+        limit, width = table.extents[0].text, table.extents[1]
+        kind = table.type
+        with writer.loops(item.extents) as place:
+            floor, row, total = (writer.fresh("w") for _ in range(3))
+            writer.line(f"{item.at(*place)} = u64(0)")
+            writer.line(f"{weight.at(*place, '0')} = {kind}(0)")
+            start = f"{score.at(*place, '0')} - {kind}({self.margin!r})"
+            writer.line(f"{floor} = {start}")
+            if more:
+                span = _emit_span(writer, place, more)
+            tries = writer.fresh("j")
+            with writer.block(f"for {tries} in range({self.max_tries}):"):
+                writer.line(f"{row} = {writer.draw_below(limit)}")
+                if more:
+                    hit = writer.fresh("hit")
+                    emit_contains(writer, hit, span, more[2], row)
+                    with writer.block(f"if {hit}:"):
+                        writer.line("continue")
+                first = "0" if bias is None else bias.at(row, "0")
+                writer.line(f"{total} = {kind}({first})")
+                with writer.loop(width) as j:
+                    product = f"{query.at(*place, j)} * {table.at(row, j)}"
+                    writer.line(f"{total} = {total} + {product}")
+                with writer.block(f"if {total} > {floor}:"):
+                    rank = f"({limit} - u64(1)) // u64({tries} + 1)"
+                    writer.line(f"{item.at(*place)} = {row}")
+                    largest = f"maximum({kind}({rank}), {kind}(1))"
+                    writer.line(f"{weight.at(*place, '0')} = ln({largest})")
+                    writer.line("break")
+
+
+# -- known rows, shared by the samplers -----------------------------------------
+
+
+def _require_users(name: str, like: Spec, users: Sequence[Spec]) -> None:
+    for user in users:
+        require_index(name, user)
+        if user.shape[:1] != like.shape[:1] or len(user.shape) > len(like.shape):
+            raise ShapeError(
+                f"{name}: one user an example is needed, got users of shape "
+                f"{user.shape} for draws of shape {like.shape}."
+            )
+
+
+def _known_of(known: Sequence[Array], place: tuple[int, ...]) -> Array:
+    if not known:
+        return np.empty(0, INDEX)
+    user, starts, rows = known
+    mine = user[place[: user.ndim]]
+    return np.asarray(rows[starts[mine] : starts[mine + 1]])
+
+
+def _contains(mine: Array, row: int) -> bool:
+    at = int(np.searchsorted(mine, row))
+    return at < len(mine) and mine[at] == row
+
+
+def _emit_span(
+    writer: Writer, place: Sequence[str], known: Sequence[Operand]
+) -> tuple[str, str]:
+    """Write where a user's known rows stand."""
+    user, starts, _ = known
+    mine, start, stop = writer.fresh("r"), writer.fresh("m"), writer.fresh("m")
+    writer.line(f"{mine} = {user.at(*place[: len(user.extents)])}")
+    writer.line(f"{start} = u64({starts.at(mine)})")
+    writer.line(f"{stop} = u64({starts.at(f'({mine} + u64(1))')})")
+    return start, stop
+
+
+def emit_contains(
+    writer: Writer, hit: str, span: tuple[str, str], known: Operand, row: str
+) -> None:
+    """Write a bisection that sets `hit` if the row is among known[span]."""
+    low, high, middle = (writer.fresh("m") for _ in range(3))
+    writer.line(f"{low} = {span[0]}")
+    writer.line(f"{high} = {span[1]}")
+    with writer.block(f"while {low} < {high}:"):
+        writer.line(f"{middle} = ({low} + {high}) >> u64(1)")
+        with writer.block(f"if u64({known.at(middle)}) < {row}:"):
+            writer.line(f"{low} = {middle} + u64(1)")
+        with writer.block("else:"):
+            writer.line(f"{high} = {middle}")
+    writer.line(f"{hit} = False")
+    with writer.block(f"if {low} < {span[1]}:"):
+        writer.line(f"{hit} = u64({known.at(low)}) == {row}")
+
+
+def alias_tables(counts: Array) -> tuple[Array, Array]:
+    """Return thresholds in [0, 2**32] and aliases that draw like `counts`.
+
+    Source: Walker, "An efficient method for generating discrete random
+    variables with general distributions", ACM TOMS 3 (1977); Vose's
+    construction (1991).
+    """
+    size = len(counts)
+    share = counts * (size / counts.sum())
+    aliases = np.arange(size)
+    small = [k for k in range(size) if share[k] < 1]
+    large = [k for k in range(size) if share[k] >= 1]
+    while small and large:
+        low, high = small.pop(), large[-1]
+        aliases[low] = high
+        share[high] -= 1 - share[low]
+        if share[high] < 1:
+            small.append(large.pop())
+    for rest in small + large:
+        share[rest] = 1
+    return np.minimum(share * 2.0**32, 2.0**32).astype(np.int64), aliases
+
+
+def known_rows(name: str, known: Any, rows: int) -> tuple[Array, Array]:
+    """Return (starts, rows) of canonical CSR known positives, checked."""
+    from scipy import sparse
+
+    if not sparse.issparse(known):
+        raise DataError(
+            f"{name}: `known` must be a scipy.sparse matrix (users, rows), got "
+            f"{type(known).__name__}."
+        )
+    matrix = sparse.csr_array(known)
+    if matrix.shape[1] != rows:
+        raise ShapeError(
+            f"{name}: `known` has {matrix.shape[1]} columns, but rows are drawn "
+            f"from {rows}."
+        )
+    matrix.sum_duplicates()  # sorts, and leaves each row once
+    counts = np.diff(matrix.indptr)
+    if counts.size and counts.max() >= rows:
+        full = int(np.argmax(counts))
+        raise DataError(
+            f"{name}: user {full} knows all {rows} rows, so none is left to draw. "
+            "Leave that user out of `known`."
+        )
+    return np.asarray(matrix.indptr, INDEX), np.asarray(matrix.indices, np.int32)
+
+
+def require_rows(name: str, rows: Any) -> int:
+    """Return a number of rows to draw from, or raise a SettingError."""
+    whole = isinstance(rows, int | np.integer) and not isinstance(rows, bool)
+    if not whole or not 0 < rows < MOST_ROWS:
+        raise SettingError(
+            f"{name}: the number of rows must be an integer in [1, 2**32), got "
+            f"{rows!r}."
+        )
+    return int(rows)
+
+
+def require_counts(name: str, counts: ArrayLike) -> Array:
+    """Return counts as float64, or raise a DataError."""
+    array = np.asarray(counts, np.float64).reshape(-1)
+    fits = array.size and np.isfinite(array).all() and (array >= 0).all()
+    if not fits or array.sum() <= 0:
+        raise DataError(
+            f"{name}: counts must be finite, not negative and not all zero, one a row."
+        )
+    return array
+
+
+def require_user(name: str, known: Any, user: Node | None) -> None:
+    """Raise a GraphError unless `known` and `user` come together."""
+    if (known is None) != (user is None):
+        raise GraphError(
+            f"{name}: `known` and `user` go together: the known rows of each user, "
+            "and the index node of the example's user."
+        )
+
+

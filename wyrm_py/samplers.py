@@ -1,0 +1,127 @@
+"""Samplers as the user calls them: they make nodes of `ops.sampling`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from wyrm_py.errors import SettingError
+from wyrm_py.leaves import Constant
+from wyrm_py.nodes import Node, apply
+from wyrm_py.ops.sampling import (
+    INDEX,
+    SamplePopular,
+    SampleUniform,
+    SampleWarp,
+    alias_tables,
+    known_rows,
+    require_counts,
+    require_rows,
+    require_user,
+)
+
+
+def sample_uniform(
+    like: Node, rows: int, known: Any = None, user: Node | None = None
+) -> Node:
+    """Draw rows evenly, anew at each `forward` and each step.
+
+    Parameters
+    ----------
+    like : index node whose shape the draw takes
+    rows : number of rows to draw from, in [1, 2**32)
+    known : scipy.sparse (users, rows) or None; rows never drawn for a user
+    user : index node of the example's user, given together with `known`
+
+    Returns
+    -------
+    index node of the shape of `like`, values in [0, rows); no gradient
+
+    Raises
+    ------
+    DataError
+        If a user knows all rows.
+    """
+    count = require_rows("sample_uniform", rows)
+    more = _known("sample_uniform", known, user, count)
+    limit = Constant(np.broadcast_to(np.int64(0), (count,)), INDEX)
+    return apply(SampleUniform(), like, limit, *more)[0]
+
+
+def sample_popular(
+    like: Node, counts: ArrayLike, known: Any = None, user: Node | None = None
+) -> Node:
+    """Draw rows in proportion to `counts`, anew at each `forward` and step.
+
+    Parameters
+    ----------
+    like : index node whose shape the draw takes
+    counts : array (rows,), finite, not negative, not all zero; raise them to
+        0.75 first for word2vec's distribution
+    known, user : as for `sample_uniform`
+
+    Returns
+    -------
+    index node of the shape of `like`; no gradient
+    """
+    weights = require_counts("sample_popular", counts)
+    require_rows("sample_popular", len(weights))
+    more = _known("sample_popular", known, user, len(weights))
+    tables = [Constant(table, INDEX) for table in alias_tables(weights)]
+    return apply(SamplePopular(), like, *tables, *more)[0]
+
+
+def sample_warp(
+    query: Node,
+    table: Node,
+    positive_score: Node,
+    bias: Node | None = None,
+    known: Any = None,
+    user: Node | None = None,
+    margin: float = 1.0,
+    max_tries: int = 10,
+) -> tuple[Node, Node]:
+    """Search a row that scores within `margin` of the positive: WARP.
+
+    Draws rows evenly until query . table[row] + bias[row] is above
+    positive_score - margin, at most `max_tries` times.
+
+    Parameters
+    ----------
+    query : node, shape (b, D)
+    table : parameter node, shape (R, D); read live, no gradient passes
+    positive_score : node, shape (b, 1)
+    bias : parameter node, shape (R, 1), or None
+    known, user : as for `sample_uniform`; a known row costs a try
+    margin : float
+    max_tries : int >= 1
+
+    Returns
+    -------
+    row : index node, shape (b,); 0 where nothing was found
+    weight : node, shape (b, 1); ln(max(1, (R - 1) // tries)), the estimated
+        rank's weight, 0 where nothing was found
+
+    Source: Weston, Bengio, Usunier, "WSABIE: scaling up to large vocabulary
+    image annotation" (IJCAI 2011), section 3; the weight as in LightFM.
+    """
+    if not isinstance(max_tries, int) or max_tries < 1:
+        raise SettingError(
+            f"sample_warp: max_tries must be an integer above zero, got {max_tries!r}."
+        )
+    count = require_rows("sample_warp", table.shape[0] if table.shape else 0)
+    more = _known("sample_warp", known, user, count)
+    op = SampleWarp(max_tries, float(margin), bias is not None)
+    biases = [] if bias is None else [bias]
+    row, weight = apply(op, query, table, positive_score, *biases, *more)
+    return row, weight
+
+
+def _known(name: str, known: Any, user: Node | None, rows: int) -> list[Node]:
+    require_user(name, known, user)
+    if user is None:
+        return []
+    starts, members = known_rows(name, known, rows)
+    return [user, Constant(starts, INDEX), Constant(members, INDEX)]
