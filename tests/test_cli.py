@@ -23,7 +23,7 @@ FAST = ["--epochs", "2", "--width", "8", "--jobs", "1"]
 @pytest.fixture(scope="module")
 def table() -> str:
     """Return ratings as tab-separated text."""
-    data = synthetic_ratings(3_000, 60, 80)
+    data = synthetic_ratings(2_000, 60, 80)
     rows = zip(data.users, data.items, data.ratings, strict=True)
     return "".join(
         f"{data.user_ids[u]}\t{data.item_ids[i]}\t{r:g}\t0\n" for u, i, r in rows

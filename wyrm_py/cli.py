@@ -190,15 +190,15 @@ def fit_command(
         data = read_ratings(ratings, *columns)
     seen, rest = random_split(data, test_share, seed)
     train, test = positives(seen, positive_from), positives(rest, positive_from)
+    hidden, wanted = seen.csr(), test.csr()
+    baseline = popularity_metrics(train.csr(), wanted, seen=hidden)  # checks the data
     recommender = FactorizationRecommender(
         model, width, epochs, learning_rate, l2, n_jobs=jobs, random_state=seed
     )
     with EpochProgress(notes, epochs, len(train)) as progress:
         recommender.fit(train, seen, callbacks=[progress.update])
     tables = recommender.user_vectors_, recommender.item_vectors_
-    hidden, wanted = seen.csr(), test.csr()
     measured = ranking_metrics(*tables, hidden, wanted, recommender.item_biases_)
-    baseline = popularity_metrics(train.csr(), wanted, seen=hidden)
     recommender.save(output)
     out = Console(highlight=False, markup=False, soft_wrap=True)
     out.print(results_table(model, measured, baseline))

@@ -250,3 +250,9 @@ def test_ids_that_are_lists_are_refused(tmp_path):
     pq.write_table(pa.table({"user": [[1], [2]], "item": [3, 4]}), tmp_path / "r")
     with pytest.raises((DTypeError, DataError), match="user"):
         read_ratings(tmp_path / "r")
+
+
+def test_ids_like_user7_and_item9_are_no_header(tmp_path):
+    ratings = read_ratings(write(tmp_path / "r", "user7,item9,3\nuser8,item9,4\n"))
+    assert ratings.user_ids.tolist() == ["user7", "user8"]
+    assert ratings.ratings.tolist() == [3, 4]

@@ -12,7 +12,7 @@ from wyrm_py.errors import MissingColumnError, SettingError
 
 ROLES = ("user", "item", "rating", "timestamp")
 
-_USUAL = {  # lower case, without anything but letters
+_USUAL = {  # lower case, letters and digits only
     "user": "user userid uid usr member memberid customer customerid reviewer "
     "reviewerid account accountid visitor visitorid listener",
     "item": "item itemid iid movie movieid film filmid product productid asin book "
@@ -28,7 +28,7 @@ Wanted = str | int | None
 
 def plain_name(name: str) -> str:
     """Return a column name in its comparable form: 'User-ID:token' is 'userid'."""
-    return re.sub(r"[^a-z]", "", name.partition(":")[0].lower())
+    return re.sub(r"[^a-z0-9]", "", name.partition(":")[0].lower())
 
 
 def is_number(text: str) -> bool:
