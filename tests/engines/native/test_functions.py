@@ -247,7 +247,7 @@ def test_loops_are_packed_and_call_no_library(name):
     assembly = next(a for s, a in assemblies.items() if s[0].dtype == numba.float32)
     packed = re.findall(
         r"\bv?(?:mul|fn?madd\w+|sqrt|rndscale|round|and|max|min|cmp\w*)"
-        r"(?:ps|d|q)\b.*%[xyz]mm",
+        r"(?:p[sd]|d|q)\b.*%[xyz]mm",
         assembly,
     )
     assert packed, assembly

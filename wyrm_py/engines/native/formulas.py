@@ -77,13 +77,13 @@ _TANH = tuple(
 
 def exp(x: Real) -> Real:
     """Return e**x: 2**n (1 + q) with x = n ln 2 + f and q = e**f - 1."""
-    f, n = _reduced(_clamped(x, -104.0, 89.0))
+    f, n = _reduced(_at_most(_at_least(x, -104.0), 89.0))
     return _scaled(fma(f * f, polynomial(f, *_EXP), f) + 1.0, n)
 
 
 def expm1(x: Real) -> Real:
     """Return e**x - 1 = (2**n - 1) + 2**n q, in halves so that 2**128 fits."""
-    f, n = _reduced(_clamped(x, -20.0, 89.0))
+    f, n = _reduced(_at_most(_at_least(x, -20.0), 89.0))
     square, tail = f * f, polynomial(f, *_EXPM1)
     half = _power_of_two(n - 1)
     whole = fma(half * square, tail, fma(half, f, half - 0.5))
@@ -98,7 +98,7 @@ def ln(x: Real) -> Real:
     exponent = _exponent_bits(normal)
     f = (normal.bits() - exponent).as_real() - 1.0
     e = (exponent >> 23).to_real() + select(subnormal, x.constant(-25.0), 0.0)
-    result = fma(e, _LN2, _log1p_near_zero(f))
+    result = fma(e, _LN2, log1p_near_zero(f))
     outside = select(x.equals(0.0), -math.inf, select(x < 0.0, math.nan, x))
     return select((x > 0.0) & (x < math.inf), result, outside)
 
@@ -108,7 +108,11 @@ def log1p(x: Real) -> Real:
 
     f is x / 2**e + (1 / 2**e - 1), so the rounding of 1 + x only chooses e.
     """
-    result = _log1p_positive(x).with_sign_of(x)
+    exponent = _exponent_bits(x + 1.0)
+    reciprocal = (-exponent + 0x40800000).as_real()  # 4 / 2**e: in range for all e
+    f = (x.bits() - exponent).as_real() + fma(reciprocal, 0.25, -1.0)
+    result = fma((exponent >> 23).to_real(), _LN2, log1p_near_zero(f))
+    result = result.with_sign_of(x)
     outside = select(x.equals(-1.0), -math.inf, select(x < -1.0, math.nan, x))
     return select((x > -1.0) & (x < math.inf), result, outside)
 
@@ -118,43 +122,24 @@ def tanh(x: Real) -> Real:
     size = x.magnitude()
     square = x * x
     near_zero = fma(size * square, polynomial(square, *_TANH), size)
-    f, n = _reduced(_clamped(size + size, 0.0, 20.0))
+    f, n = _reduced(_at_most(size + size, 20.0))
     growth = (fma(f * f, polynomial(f, *_EXP), f) + 1.0) * _power_of_two(n)
     far = x.constant(1.0) - x.constant(2.0) / (growth + 1.0)
     return select(size < 0.625, near_zero, far).with_sign_of(x)
 
 
-def sigmoid(x: Real) -> Real:
-    """Return 1 / (1 + z) or z / (1 + z), z = e**-|x|.
-
-    Roundings of z, of 1 + z and of the quotient would add up to 2.3 ulps, so the
-    first two are carried along as remainders and one Newton step corrects for them.
-    """
-    f, n = _reduced(_clamped(-x.magnitude(), -104.0, 0.0))
-    growth = fma(f * f, polynomial(f, *_EXP), f)
-    leading = growth + 1.0
-    z = _scaled(leading, n)
-    z_remainder = _scaled(growth - (leading - 1.0), n)
-    total = z + 1.0
-    total_remainder = z - (total - 1.0) + z_remainder
-    negative = x < 0.0
-    share = select(negative, z, 1.0)
-    inverse = x.constant(1.0) / total
-    quotient = share * inverse
-    missing = fma(-quotient, total, share)
-    missing = missing + select(negative, z_remainder, 0.0)
-    return fma(fma(-quotient, total_remainder, missing), inverse, quotient)
+def log1p_near_zero(f: Real) -> Real:
+    """Return ln(1 + f) for f in [-1/4, 1/2]."""
+    return fma(f * f, polynomial(f, *_LOG1P), f)
 
 
-def softplus(x: Real) -> Real:
-    """Return max(x, 0) + ln(1 + e**-|x|)."""
-    return select(x < 0.0, 0.0, x) + _log1p_positive(exp(-x.magnitude()))
+# Bounds past which a result no longer changes; NaN stays.
+def _at_least(x: Real, bound: float) -> Real:
+    return select(x < bound, bound, x)
 
 
-def _clamped(x: Real, lowest: float, highest: float) -> Real:
-    """Return x within bounds past which the result no longer changes; NaN stays."""
-    raised = select(x < lowest, lowest, x)
-    return select(raised > highest, highest, raised)
+def _at_most(x: Real, bound: float) -> Real:
+    return select(x > bound, bound, x)
 
 
 def _reduced(x: Real) -> tuple[Real, Bits]:
@@ -179,15 +164,3 @@ def _scaled(x: Real, n: Bits) -> Real:
 def _exponent_bits(x: Real) -> Bits:
     """Return the e of x = 2**e m with m in [3/4, 3/2), where a float keeps it."""
     return (x.bits() - 0x3F400000) & _EXPONENT
-
-
-def _log1p_near_zero(f: Real) -> Real:
-    return fma(f * f, polynomial(f, *_LOG1P), f)
-
-
-def _log1p_positive(x: Real) -> Real:
-    """Return ln(1 + x) for finite x > -1."""
-    exponent = _exponent_bits(x + 1.0)
-    reciprocal = (-exponent + 0x40800000).as_real()  # 4 / 2**e: in range for all e
-    f = (x.bits() - exponent).as_real() + fma(reciprocal, 0.25, -1.0)
-    return fma((exponent >> 23).to_real(), _LN2, _log1p_near_zero(f))

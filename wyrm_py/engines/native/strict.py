@@ -218,8 +218,17 @@ def select(condition: Truth, a: Real | float, b: Real | float) -> Real:
 
 
 def polynomial(x: Real, *coefficients: float) -> Real:
-    """Return c0 + c1 x + c2 x**2 + ... by Horner's rule with fused steps."""
-    result = x.constant(coefficients[-1])
-    for coefficient in reversed(coefficients[:-1]):
-        result = fma(result, x, coefficient)
-    return result
+    """Return c0 + c1 x + c2 x**2 + ... by G. Estrin's scheme with fused steps.
+
+    Neighbours are joined in pairs, pairs of pairs, ...: the chain of dependent steps
+    is half of Horner's or less, which counts when one value at a time is computed.
+    """
+    terms: list[Real] = [x.constant(coefficient) for coefficient in coefficients]
+    while len(terms) > 1:
+        joined = [
+            fma(x, odd, even)
+            for even, odd in zip(terms[::2], terms[1::2], strict=False)
+        ]
+        terms = joined + terms[2 * len(joined) :]
+        x = x * x
+    return terms[0]
