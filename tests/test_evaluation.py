@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wyrm_py.errors import DataError, SettingError, ShapeError
-from wyrm_py.evaluation import _measure, popularity_metrics, ranking_metrics
+from wyrm_py.evaluation import popularity_metrics, ranking_metrics
+from wyrm_py.ranking import rank_users
 
 
 def mean(values):
@@ -107,7 +108,7 @@ def test_the_kernel_runs_as_plain_python():
     rows = np.flatnonzero(np.diff(test.indptr))
     results = np.empty((len(rows), 5))
     discounts = 1 / np.log2(np.arange(2, 12))
-    _measure(
+    rank_users(
         *(rows, users, np.ascontiguousarray(items.T), biases),
         *(train.indptr, train.indices, test.indptr, test.indices),
         *(discounts, 0, len(rows), results),
