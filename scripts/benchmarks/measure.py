@@ -13,6 +13,8 @@ import json
 import os
 import platform
 import resource
+import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -175,6 +177,23 @@ def summarise(readings: Sequence[tuple[float, float]]) -> Summary:
     return Summary(*cpu, *wall, len(readings))
 
 
+def in_new_process(
+    module: str, *arguments: object, **environment: str
+) -> dict[str, float]:
+    """Run a module of this package in a fresh process; return the JSON it prints."""
+    result = subprocess.run(
+        [sys.executable, "-m", f"{__package__}.{module}", *map(str, arguments)],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+    )
+    if result.returncode != 0:
+        complaint = result.stderr.strip().splitlines() or ["no message"]
+        raise RuntimeError(f"{module} ended with {result.returncode}: {complaint[-1]}")
+    readings: dict[str, float] = json.loads(result.stdout)
+    return readings
+
+
 def versions() -> dict[str, str]:
     """Return the versions of Python and of every package that takes part."""
     found = {"python": platform.python_version()}
@@ -189,7 +208,7 @@ def versions() -> dict[str, str]:
 def machine() -> dict[str, Any]:
     """Return what is known about the processor and the system, and the load now."""
     facts: dict[str, Any] = {
-        "system": f"{platform.system()} {platform.release()}",
+        "system": f"{platform.system()} {platform.release().partition('-')[0]}",
         "processor": platform.processor() or platform.machine(),
         "cores": os.cpu_count(),
         "load": round(os.getloadavg()[0], 2),

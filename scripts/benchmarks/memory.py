@@ -7,14 +7,13 @@ The sum of PSS counts a page shared by n processes once, as n parts.
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import threading
 from pathlib import Path
 
 import numpy as np
 
-from .measure import Measurement, Recorder, descendants
+from .measure import Measurement, Recorder, descendants, in_new_process
 
 WIDTH = 64
 MEGABYTE = 1e6
@@ -24,15 +23,9 @@ def measure(recorder: Recorder, quick: bool) -> None:
     """Train a table of 1,000,000 x 64 with one, two and three workers."""
     rows = 200_000 if quick else 1_000_000
     for workers in (1, 2, 3):
-        output = subprocess.run(
-            [sys.executable, "-m", "benchmarks.memory", str(rows), str(workers)],
-            check=True,
-            capture_output=True,
-            text=True,
-        ).stdout
         config = {"rows": rows, "width": WIDTH, "workers": workers}
         record = Measurement("memory", "wyrm_py", config, repeats=1)
-        record.extra = json.loads(output)
+        record.extra = dict(in_new_process("memory", rows, workers))
         recorder.add(record)
 
 

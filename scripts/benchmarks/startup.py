@@ -6,14 +6,12 @@ Run as a module it is that process: it prints its own readings as one line of JS
 from __future__ import annotations
 
 import json
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 
-from .measure import Measurement, Recorder
+from .measure import Measurement, Recorder, in_new_process
 
 
 def measure(recorder: Recorder, quick: bool) -> None:
@@ -36,16 +34,7 @@ def measure(recorder: Recorder, quick: bool) -> None:
 
 
 def _process(what: str, folder: str) -> dict[str, float]:
-    environment = os.environ | {"WYRM_CACHE_DIR": folder}
-    output = subprocess.run(
-        [sys.executable, "-m", "benchmarks.startup", what],
-        env=environment,
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout
-    readings: dict[str, float] = json.loads(output)
-    return readings
+    return in_new_process("startup", what, WYRM_CACHE_DIR=folder)
 
 
 def _child(what: str) -> None:
