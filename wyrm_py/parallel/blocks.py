@@ -15,7 +15,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
 
@@ -29,22 +28,12 @@ from wyrm_py.parallel.pools import (
     resolve_jobs,
 )
 from wyrm_py.parallel.workers import Outcome, Task, WorkerTraceback
+from wyrm_py.progress import Progress
 
 MAX_REPEATS = 3  # times that the same block is done again after a worker died
 
 _SHOW = 0.1  # seconds between two progress reports
 _log = logging.getLogger("wyrm_py")
-
-
-class Progress(NamedTuple):
-    """State of a run for a progress bar."""
-
-    epoch: int  # the one that is being worked on, from 0
-    epochs: int
-    blocks_done: int  # of all epochs
-    blocks: int  # of all epochs
-    examples: float  # sum of the weights of all done blocks
-    loss: float  # mean of the current epoch so far; NaN before its first block
 
 
 @dataclass

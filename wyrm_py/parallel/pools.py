@@ -14,9 +14,12 @@ import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from multiprocessing import resource_tracker
+from types import FrameType
 from typing import Any, Literal, NamedTuple, Protocol
 
 import joblib
+from joblib.externals.loky.backend import resource_tracker as loky_tracker
 from joblib.externals.loky.backend.reduction import dumps
 from joblib.externals.loky.process_executor import (
     BrokenProcessPool,
@@ -195,12 +198,26 @@ class _Processes:
 
 @contextlib.contextmanager
 def _interrupts_held() -> Iterator[None]:
-    """Start processes that never see Ctrl-C, which goes to the whole group.
+    """Hold Ctrl-C back while processes start; it raises at the end.
 
-    They inherit the mask; the parent tells them to stop.
+    Loky would be left half started. And the processes inherit the blocked signal:
+    a terminal sends Ctrl-C to all of them, but it is the driver who stops them.
     """
+    # A resource tracker unblocks the signal when it starts: start both before.
+    resource_tracker.ensure_running()
+    loky_tracker.ensure_running()
+    handler = signal.getsignal(signal.SIGINT)
+    in_main = threading.current_thread() is threading.main_thread()
+    held: list[tuple[int, FrameType | None]] = []
+    if in_main and callable(handler):
+        # Another thread may take a signal that this one blocks.
+        signal.signal(signal.SIGINT, lambda *arguments: held.append(arguments))
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if in_main and callable(handler):
+            signal.signal(signal.SIGINT, handler)
+            if held:
+                handler(*held[0])
