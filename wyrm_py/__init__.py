@@ -1,9 +1,12 @@
 """wyrm_py: your own sparse model, at the speed of C++, on all cores."""
 
+from wyrm_py.data.columns import RaggedColumn
 from wyrm_py.engines.native.step import CompiledStep, compile
 from wyrm_py.leaves import IndexInputNode, InputNode, ParameterNode, SparseInputNode
 from wyrm_py.nodes import Node
 from wyrm_py.optim import SGD, Adagrad
+from wyrm_py.parallel.fit import fit
+from wyrm_py.parallel.history import History
 from wyrm_py.parameters import HogwildParameter
 from wyrm_py.samplers import sample_popular, sample_uniform, sample_warp
 
@@ -11,13 +14,16 @@ __all__ = [
     "SGD",
     "Adagrad",
     "CompiledStep",
+    "History",
     "HogwildParameter",
     "IndexInputNode",
     "InputNode",
     "Node",
     "ParameterNode",
+    "RaggedColumn",
     "SparseInputNode",
     "compile",
+    "fit",
     "sample_popular",
     "sample_uniform",
     "sample_warp",

@@ -112,6 +112,20 @@ class Plan:
         """All entries in order."""
         return self.forward + self.backward
 
+    def ends(self) -> list[Node]:
+        """Return the values a step is run for."""
+        ends = [self.root]
+        for update in self.updates:
+            ends += [] if update.dense is None else [update.dense]
+            for pair in update.pairs:
+                ends += [pair.rows, pair.values]
+        return ends
+
+    def random(self) -> list[Application]:
+        """Return the applications that draw, in the order of their streams."""
+        live = set(topological_order(self.ends(), shapes=False))
+        return [a for a in self.forward if a.op.random and a in live]
+
     def leaves(self) -> list[LeafNode]:
         """Return the input leaves (not parameters, not constants), once each."""
         owners = (a.owner for a in self.forward)
@@ -165,7 +179,7 @@ def _new_applications(
     """Return the gradient applications: what flows need beyond the forward."""
     ends: list[Node] = []
     for _, dense, pairs in flows:
-        ends += [dense] if dense is not None else []
+        ends += [] if dense is None else [dense]
         for pair in pairs:
             ends += [pair.rows, pair.values]
     known = set(topological_order([root]))

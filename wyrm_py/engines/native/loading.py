@@ -20,6 +20,7 @@ from wyrm_py.engines.native.operands import (
     times,
     type_name,
 )
+from wyrm_py.engines.native.settings import Settings
 from wyrm_py.engines.native.slots import Slots
 from wyrm_py.engines.native.writer import Writer
 from wyrm_py.leaves import Constant, LeafNode, ParameterNode
@@ -34,17 +35,16 @@ ROW = np.dtype(np.uint64)
 class LeafLoader:
     """Gives operands to leaves, and writes the lines that load scalars."""
 
-    def __init__(
-        self, slots: Slots, extents: Extents, batched: bool, shuffled: bool
-    ) -> None:
+    def __init__(self, slots: Slots, extents: Extents, settings: Settings) -> None:
         self.slots = slots
         self.extents = extents
-        self.batched = batched
-        self.shuffled = shuffled
+        self.settings = settings
+        self.batched = settings.batched
+        self.shuffled = settings.shuffled
         self.rows: list[tuple[str, str]] = []
         self.floats: list[tuple[str, str]] = []
         self._ragged: list[LeafNode] = []
-        if shuffled:
+        if self.shuffled:
             slots.add("order", np.uint32, "order")
 
     def add(self, application: Application, operands: dict[Node, Operand]) -> None:
@@ -68,6 +68,11 @@ class LeafLoader:
             return local(text, leaf.dtype, self.extents.shapes[leaf])
         return self.slots.constant(leaf)
 
+    def _column(self, leaf: LeafNode, part: str, node: Node) -> str:
+        """Return the name of a column of values or row numbers."""
+        short = (leaf, part) in self.settings.int32
+        return self.slots.column(leaf, np.int32 if short else node.dtype, part)
+
     def example(self, batch_index: str = "0") -> str:
         """Return the number of an example (of a batch: of its member)."""
         at = "k" if not self.batched else f"(k + {batch_index})"
@@ -78,7 +83,7 @@ class LeafLoader:
     def _dense(self, leaf: LeafNode) -> Operand:
         shape, kind = self.extents.shapes[leaf], leaf.dtype
         cast = "u64" if leaf.spec.is_index else ""
-        column = self.slots.column(leaf, kind)
+        column = self._column(leaf, "", leaf)
         if self.batched:
             return self._dense_batched(column, cast, leaf)
         size = "u64(1)"
@@ -125,10 +130,10 @@ class LeafLoader:
                 operands[node] = self._segments(leaf, node, shape)
             elif self.batched:
                 kind = ROW if node.spec.is_index else node.dtype
-                name = f"{self.slots.column(leaf, node.dtype, part)}_batch"
+                name = f"{self._column(leaf, part, node)}_batch"
                 operands[node] = self.slots.workspace(name, kind, shape)
             else:
-                column = self.slots.column(leaf, node.dtype, part)
+                column = self._column(leaf, part, node)
                 operands[node] = offset(
                     column, self._start(leaf), node.dtype, shape, cast
                 )
@@ -184,7 +189,7 @@ class LeafLoader:
         entries = self.extents.ragged[leaf]
         parts = [n for n, p in ragged_parts(leaf) if p not in ("lengths", "segments")]
         columns = {
-            node: self.slots.column(leaf, node.dtype, part)
+            node: self._column(leaf, part, node)
             for node, part in ragged_parts(leaf)
             if node in parts
         }

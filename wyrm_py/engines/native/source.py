@@ -25,6 +25,7 @@ from wyrm_py.engines.native.groups import (
 )
 from wyrm_py.engines.native.loading import LeafLoader
 from wyrm_py.engines.native.operands import Operand, buffer, local, times
+from wyrm_py.engines.native.settings import Settings
 from wyrm_py.engines.native.slots import CONTROL, Slots
 from wyrm_py.engines.native.updates import UpdateWriter
 from wyrm_py.engines.native.writer import Writer
@@ -51,20 +52,6 @@ from wyrm_py.engines.functions import *
 from wyrm_py.engines.native.runtime import *
 
 '''
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What decides the text beside the plan itself.
-
-    batched : the fed nodes' first axis is the batch
-    shuffled : examples are taken in the order of an array
-    prefetch : rows are asked for ahead of their use
-    """
-
-    batched: bool = False
-    shuffled: bool = False
-    prefetch: bool = False
 
 
 @dataclass
@@ -95,16 +82,12 @@ class Generator:
         self.settings = settings
         with symbolic():
             self.loss = plan.root.sum() if optimizer is not None else plan.root
-        ends = [self.loss]
-        for update in plan.updates:
-            ends += [] if update.dense is None else [update.dense]
-            for pair in update.pairs:
-                ends += [pair.rows, pair.values]
+        ends = [self.loss, *plan.ends()]
         everything = topological_order(ends)
         live = set(topological_order(ends, shapes=False))
         self.extents = Extents.of(everything, settings.batched)
         self.applications = [a for a in everything if a in live]
-        self.streams = [a for a in self.applications if a.op.random]
+        self.streams = plan.random()
         self.slots = Slots(self.extents)
         self.writer = Writer(depth=2)
         self.operands: dict[Node, Operand] = {}
@@ -114,9 +97,7 @@ class Generator:
                 self.number[out] = len(self.number)
         self.slots.add("control", np.uint64, "control")
         self.slots.add("sizes", np.uint64, "sizes")
-        self.loader = LeafLoader(
-            self.slots, self.extents, settings.batched, settings.shuffled
-        )
+        self.loader = LeafLoader(self.slots, self.extents, settings)
 
     def generate(self) -> Source:
         """Return the printed module."""

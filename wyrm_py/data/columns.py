@@ -1,0 +1,279 @@
+"""Columns: row k of every column is example k.
+
+Turns what a user hands to `fit` into the flat arrays that steps read, checked
+once and completely: shapes, dtypes, NaN, row numbers in range, equal lengths.
+Nothing is copied that already has the right form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import sparse
+
+from wyrm_py.errors import (
+    DataError,
+    DTypeError,
+    IndexRangeError,
+    MissingColumnError,
+    ShapeError,
+)
+from wyrm_py.graph.op import Array
+from wyrm_py.leaves import (
+    INDEX,
+    IndexInputNode,
+    LeafNode,
+    SparseInputNode,
+    as_csr,
+    named,
+)
+from wyrm_py.nodes import Node
+from wyrm_py.parameters import SharedArray
+
+MOST_EXAMPLES = 1 << 32
+
+
+class RaggedColumn:
+    """A column of lists of row numbers of varying length.
+
+    Parameters
+    ----------
+    values : integer array, shape (total,): the lists one after the other
+    offsets : integer array, shape (N + 1,), from 0 to total, not falling: example
+        k has values[offsets[k]:offsets[k + 1]]
+
+    `RaggedColumn.of(lists)` makes one from a list of lists.
+    """
+
+    def __init__(self, values: ArrayLike, offsets: ArrayLike) -> None:
+        self.values = np.ascontiguousarray(values)
+        self.offsets = np.asarray(offsets)
+        if self.values.size == 0:
+            self.values = self.values.astype(INDEX)
+        for name, array in (("values", self.values), ("offsets", self.offsets)):
+            if array.ndim != 1 or array.dtype.kind not in "iu":
+                raise DTypeError(
+                    f"RaggedColumn: {name} must be a one-dimensional integer array, "
+                    f"got {array.dtype} of shape {array.shape}."
+                )
+        self.offsets = np.ascontiguousarray(self.offsets, INDEX)
+        ends = self.offsets[:1].tolist() + self.offsets[-1:].tolist()
+        if ends != [0, len(self.values)] or (np.diff(self.offsets) < 0).any():
+            raise DataError(
+                "RaggedColumn: offsets must start at 0, never fall and end at the "
+                f"number of values, {len(self.values)}, got {ends}."
+            )
+
+    @classmethod
+    def of(cls, lists: Sequence[ArrayLike]) -> RaggedColumn:
+        """Return a column of some lists, empty ones allowed."""
+        parts = [np.atleast_1d(np.asarray(part)) for part in lists]
+        lengths = [len(part) for part in parts]
+        full = [part for part in parts if len(part)]
+        values = np.concatenate(full) if full else np.empty(0, INDEX)
+        return cls(values, np.concatenate([[0], np.cumsum(lengths)]).astype(INDEX))
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+
+class Column:
+    """A checked column of one leaf.
+
+    `arrays` are the flat arrays by part ("" of a dense leaf), `count` the number
+    of examples, `longest` the most entries of one example of a ragged leaf.
+    """
+
+    def __init__(self, leaf: LeafNode, given: Any, batched: bool) -> None:
+        self.leaf = leaf
+        self.longest = 0
+        self.shape: tuple[int, ...] = ()
+        if isinstance(leaf, SparseInputNode):
+            self._take_csr(given, batched)
+        elif isinstance(leaf, IndexInputNode) and leaf.capacity is not None:
+            self._take_ragged(given)
+        else:
+            self._take_dense(given, batched)
+
+    @classmethod
+    def over(
+        cls, leaf: LeafNode, shape: tuple[int, ...], arrays: Mapping[str, Any]
+    ) -> Column:
+        """Return a column over arrays that were checked before."""
+        column = cls.__new__(cls)
+        column.leaf, column.shape, column.count = leaf, shape, shape[0]
+        column.arrays = {
+            part: a.array if isinstance(a, SharedArray) else a
+            for part, a in arrays.items()
+        }
+        return column
+
+    def _take_csr(self, given: Any, batched: bool) -> None:
+        leaf = self.leaf
+        matrix = as_csr(f"fit: the column of {leaf!r}", given)
+        if matrix.shape[1] != leaf.shape[1]:
+            raise ShapeError(
+                f"fit: the column of {leaf!r} must have {leaf.shape[1]} columns, got "
+                f"{matrix.shape}."
+            )
+        if not batched and leaf.shape[0] != 1:
+            raise ShapeError(
+                f"fit: {leaf!r} holds {leaf.shape[0]} rows. Build it with one row, or "
+                "give `batch_size`."
+            )
+        self.count = matrix.shape[0]
+        self.shape = matrix.shape
+        self.arrays = {
+            "indices": np.ascontiguousarray(matrix.indices, INDEX),
+            "data": _floats(leaf, matrix.data, leaf.dtype),
+        }
+        self._cut(np.ascontiguousarray(matrix.indptr, INDEX))
+
+    def _take_ragged(self, given: Any) -> None:
+        column = given
+        if isinstance(given, tuple) and len(given) == 2:
+            column = RaggedColumn(*given)
+        elif not isinstance(given, RaggedColumn):
+            column = RaggedColumn.of(given)
+        self.count = len(column)
+        self.shape = (self.count,)
+        self.arrays = {"indices": _rows(self.leaf, column.values)}
+        self._cut(column.offsets)
+
+    def _cut(self, offsets: Array) -> None:
+        self.arrays["offsets"] = offsets
+        self.longest = int(np.diff(offsets).max(initial=0))
+
+    def _take_dense(self, given: Any, batched: bool) -> None:
+        leaf = self.leaf
+        if sparse.issparse(given):
+            raise DTypeError(
+                f"fit: the column of {leaf!r} must be dense, got a scipy.sparse "
+                "matrix. Use a SparseInputNode."
+            )
+        array = np.asarray(given)
+        if batched and not leaf.shape:
+            raise ShapeError(
+                f"fit: with `batch_size`, {leaf!r} needs a first axis for the batch. "
+                "Build it with shape (1,)."
+            )
+        shape = leaf.shape[1:] if batched else leaf.shape
+        wide = [n for n in shape if n != 1]
+        if array.ndim == 0 or [n for n in array.shape[1:] if n != 1] != wide:
+            raise ShapeError(
+                f"fit: the column of {leaf!r} must have the shape (N, "
+                f"{', '.join(map(str, shape))}), one row an example; axes of length "
+                f"one may be left out. Got {array.shape}."
+            )
+        self.count = len(array)
+        take = _rows if leaf.spec.is_index else _floats
+        self.arrays = {"": take(leaf, array, leaf.dtype).reshape(-1)}
+        self.shape = (self.count, *shape)
+
+    def check_rows(self, node: Node, limit: int) -> None:
+        """Raise an IndexRangeError if a row number is outside [0, limit)."""
+        part = "" if "" in self.arrays else "indices"
+        rows = self.arrays[part]
+        if rows.size == 0:
+            return
+        low, high = rows.min(), rows.max()
+        if low >= 0 and high < limit:
+            return
+        bad = int(np.flatnonzero((rows < 0) | (rows >= limit))[0])
+        if part:
+            example = np.searchsorted(self.arrays["offsets"], bad, side="right") - 1
+        else:
+            example = bad // max(rows.size // self.count, 1)
+        raise IndexRangeError(
+            f"fit: the column of {self.leaf!r} must hold row numbers in [0, {limit}), "
+            f"got {rows[bad]} in example {example}. Nothing was changed."
+        )
+
+    def feed(self, examples: Array, batched: bool) -> None:
+        """Set the leaf to some examples: the NumPy engine's way to read."""
+        leaf = self.leaf
+        if isinstance(leaf, SparseInputNode):
+            parts = (self.arrays[name] for name in ("data", "indices", "offsets"))
+            rows = sparse.csr_array(tuple(parts), shape=self.shape)
+            leaf._set_rows(rows[examples])
+        elif isinstance(leaf, IndexInputNode) and leaf.capacity is not None:
+            offsets, values = self.arrays["offsets"], self.arrays["indices"]
+            spans = [values[offsets[e] : offsets[e + 1]] for e in examples]
+            lengths = np.array([len(span) for span in spans], INDEX)
+            leaf._set_entries(np.concatenate(spans).astype(INDEX), lengths)
+        else:
+            table = self.arrays[""].reshape(self.shape)
+            rows = table[examples] if batched else table[examples[0]]
+            leaf._held(np.ascontiguousarray(rows, leaf.dtype))
+
+
+def take_columns(
+    leaves: Sequence[LeafNode], inputs: Mapping[Any, Any], batched: bool
+) -> dict[LeafNode, Column]:
+    """Return a checked column for each leaf, all of one length.
+
+    Raises
+    ------
+    MissingColumnError
+        If a leaf has no column.
+    DataError
+        If a key is not an input under the loss, columns differ in length, or
+        there are no examples.
+    """
+    if not isinstance(inputs, Mapping):
+        raise DataError(
+            f"fit: `inputs` must be a mapping {{node: column}}, got "
+            f"{type(inputs).__name__}."
+        )
+    strangers = [key for key in inputs if key not in leaves]
+    if strangers:
+        raise DataError(
+            f"fit: `inputs` names {', '.join(map(repr, strangers))}, which the loss "
+            f"does not read. Its inputs are {named(leaves) or 'none'}."
+        )
+    missing = [leaf for leaf in leaves if leaf not in inputs]
+    if missing:
+        raise MissingColumnError(
+            f"fit: no column for {named(missing)}. Every input under the loss must "
+            "be named in `inputs`."
+        )
+    columns = {leaf: Column(leaf, inputs[leaf], batched) for leaf in leaves}
+    counts = {column.count for column in columns.values()}
+    if len(counts) > 1:
+        listed = ", ".join(f"{c.count} of {leaf!r}" for leaf, c in columns.items())
+        raise DataError(f"fit: columns must have one length, got {listed}.")
+    if counts == {0}:
+        raise DataError("fit: the columns are empty. Give at least one example.")
+    if counts and counts.pop() >= MOST_EXAMPLES:
+        raise DataError("fit: more than 2**32 examples. Fit them in parts.")
+    return columns
+
+
+def _floats(leaf: LeafNode, array: Array, dtype: Any) -> Array:
+    if array.dtype.kind not in "fiub":
+        raise DTypeError(
+            f"fit: the column of {leaf!r} must hold numbers, got dtype {array.dtype}."
+        )
+    column = np.ascontiguousarray(array, dtype)
+    if not np.isfinite(column).all():
+        bad = np.argwhere(~np.isfinite(column))[0]
+        raise DataError(
+            f"fit: the column of {leaf!r} holds {column[tuple(bad)]} in example "
+            f"{bad[0]}; every value must be finite. Nothing was changed."
+        )
+    return column
+
+
+def _rows(leaf: LeafNode, array: Array, _dtype: Any = None) -> Array:
+    if array.dtype.kind not in "iu":
+        raise DTypeError(
+            f"fit: the column of {leaf!r} must hold integer row numbers, got dtype "
+            f"{array.dtype}. Convert with `.astype(np.int64)`?"
+        )
+    if array.dtype.kind == "u" and array.size and array.max() > np.iinfo(INDEX).max:
+        raise IndexRangeError(f"fit: row number {array.max()} is beyond int64.")
+    kept = array.dtype.newbyteorder("=") == np.int32
+    return np.ascontiguousarray(array, np.int32 if kept else INDEX)

@@ -1,0 +1,135 @@
+"""The order of examples, made natively block by block.
+
+An epoch shuffles runs of 16 neighbouring examples (a cache line of int32) over
+all blocks, by a bijection that needs no memory, and then the examples within
+each block. So a block reads whole cache lines, holds examples from everywhere,
+and is the same whoever makes it. NumPy's permutation costs 9 ns an example.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from wyrm_py.engines.native import build
+from wyrm_py.graph.op import Array
+
+RUN = 16
+"""Examples that stay together when runs are shuffled over the blocks."""
+
+SOURCE = '''\
+"""The order of one block of examples, printed by wyrm_py; safe to delete."""
+
+from wyrm_py.engines.native.runtime import *
+
+
+@part
+def fill(order, numbers):
+    total = numbers[u64(0)]
+    size = numbers[u64(1)]
+    seed = numbers[u64(2)]
+    epoch = numbers[u64(3)]
+    block = numbers[u64(4)]
+    shuffled = numbers[u64(5)]
+    begin = block * size
+    count = min(size, total - begin)
+    if shuffled == u64(0):
+        for p in range(count):
+            order[p] = u4(begin + u64(p))
+        return f8(count)
+    # a bijection of [0, 2**bits), walked until it lands below the number of runs
+    runs = total // u64(16)
+    bits = u64(2)
+    while (u64(1) << bits) < runs:
+        bits = bits + u64(1)
+    mask = (u64(1) << bits) - u64(1)
+    half = (bits + u64(1)) >> u64(1)
+    key = stream_start(seed, epoch, u64(0), u64(0))
+    a = mix(key + u64(1)) | u64(1)
+    b = mix(key + u64(2)) | u64(1)
+    c = mix(key + u64(3)) | u64(1)
+    first = begin // u64(16)
+    filled = u64(0)
+    for r in range(first, min(first + count // u64(16), runs)):
+        x = u64(r)
+        walking = True
+        while walking:
+            x = (x * a + key) & mask
+            x = ((x ^ (x >> half)) * b + (key >> u64(20))) & mask
+            x = ((x ^ (x >> half)) * c + (key >> u64(40))) & mask
+            x = x ^ (x >> half)
+            walking = x >= runs
+        for q in range(u64(16)):
+            order[filled] = u4(x * u64(16) + u64(q))
+            filled = filled + u64(1)
+    # what does not fill a run is in the last block
+    for q in range(filled, count):
+        order[u64(q)] = u4(begin + u64(q))
+    state = stream_start(seed, epoch, block, u64(1) << u64(40))
+    for t in range(u64(1), count):
+        last = count - u64(t)
+        state = state + GAMMA
+        other = ((mix(state) >> u64(32)) * (last + u64(1))) >> u64(32)
+        held = order[last]
+        order[last] = order[other]
+        order[other] = held
+    return f8(count)
+
+
+@entry
+def run(address):
+    table = array_at(address, u64(4), u64)
+    order = array_at(table[0], table[1], u4)
+    numbers = array_at(table[2], table[3], u8)
+    return fill(order, numbers)
+'''
+
+
+class Order:
+    """Fills an array with the examples of a block.
+
+    Parameters
+    ----------
+    order : uint32 array, shape (block_size,)
+    total : number of examples, below 2**32
+    block_size : a multiple of RUN
+    """
+
+    def __init__(
+        self,
+        order: Array,
+        total: int,
+        block_size: int,
+        seed: int,
+        shuffle: bool,
+        compiled: bool = True,
+    ) -> None:
+        self.order = order
+        self.numbers = np.array(
+            [total, block_size, seed, 0, 0, int(shuffle)], np.uint64
+        )
+        arrays: list[Any] = [order, self.numbers]
+        self._table = np.array(
+            [n for array in arrays for n in (array.ctypes.data, array.size)], np.uint64
+        )
+        self._address = int(self._table.ctypes.data)
+        load = build.load if compiled else build.run_in_python
+        self._fill = load(SOURCE)
+
+    def fill(self, epoch: int, block: int) -> int:
+        """Write the examples of a block; return how many they are."""
+        self.numbers[3], self.numbers[4] = epoch, block
+        return int(self._fill(self._address))
+
+
+def block_size_for(examples: int, workers: int, batch_size: int, most: int) -> int:
+    """Return how many examples make a block.
+
+    Enough blocks that workers end together, large enough that handing them out
+    costs nothing, at most `most`, and whole runs and whole batches.
+    """
+    step = math.lcm(RUN, batch_size)
+    wanted = min(max(examples // (16 * workers), 1024), most)
+    return max(step, wanted // step * step)

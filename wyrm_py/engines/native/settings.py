@@ -1,0 +1,27 @@
+"""What decides the text of a step beside its plan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from wyrm_py.leaves import LeafNode
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides the text beside the plan itself.
+
+    batched : the fed nodes' first axis is the batch
+    shuffled : examples are taken in the order of an array
+    prefetch : rows are asked for ahead of their use
+    collect : add gradients up instead of applying them
+    int32 : columns of row numbers that are int32 rather than int64
+    """
+
+    batched: bool = False
+    shuffled: bool = False
+    prefetch: bool = False
+    collect: bool = False
+    int32: frozenset[tuple[LeafNode, str]] = frozenset()

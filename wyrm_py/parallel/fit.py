@@ -1,0 +1,347 @@
+"""`fit`: train a loss over columns, on any number of workers.
+
+Everything that can be wrong is checked first. Then the step is printed and
+compiled once, private parameters move to shared memory if worker processes
+need them, blocks of examples are run, and what was moved is written back.
+"""
+
+from __future__ import annotations
+
+import math
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import numpy as np
+
+from wyrm_py.data.columns import Column, take_columns
+from wyrm_py.engines.limits import row_limits
+from wyrm_py.engines.native.kernel import Binding, bind
+from wyrm_py.engines.native.order import block_size_for
+from wyrm_py.engines.native.settings import Settings
+from wyrm_py.engines.native.source import Source, generate, setting_values
+from wyrm_py.engines.plan import Plan
+from wyrm_py.engines.replica import Replica
+from wyrm_py.errors import DivergenceError, SettingError
+from wyrm_py.graph.op import Array
+from wyrm_py.leaves import ParameterNode
+from wyrm_py.nodes import Node
+from wyrm_py.optim import Optimizer
+from wyrm_py.parallel.blocks import BlockReport, run_blocks
+from wyrm_py.parallel.history import History
+from wyrm_py.parallel.pools import resolve_jobs
+from wyrm_py.parallel.synchronous import run_rounds
+from wyrm_py.parallel.tasks import Blocks, NativeTask, NumpyTask
+from wyrm_py.parameters import HogwildParameter, ParameterBlock, SharedArray
+from wyrm_py.progress import progress_bar
+
+BACKENDS = ("processes", "threads")
+MODES = ("hogwild", "synchronous")
+ENGINES = ("native", "numpy")
+CACHE_BYTES = 1 << 20
+"""Tables above this (a core's second-level cache) have their rows prefetched."""
+BLOCK_WORK = 100_000_000
+"""Elements computed in a block at most: about a tenth of a second."""
+
+Callback = Callable[[History], object]
+
+
+def fit(
+    loss: Node,
+    optimizer: Optimizer,
+    inputs: Mapping[Any, Any],
+    epochs: int = 1,
+    n_jobs: int = 1,
+    backend: Literal["processes", "threads"] = "processes",
+    mode: Literal["hogwild", "synchronous"] = "hogwild",
+    engine: Literal["native", "numpy"] = "native",
+    batch_size: int | None = None,
+    parameters: Iterable[ParameterNode] | None = None,
+    shuffle: bool = True,
+    random_state: int | np.random.Generator | None = None,
+    callbacks: Iterable[Callback] = (),
+    progress: bool = True,
+) -> History:
+    """Train a loss over columns: row k of every column is example k.
+
+    Parameters
+    ----------
+    loss : node of any shape; its elements are summed for the gradient
+    optimizer : SGD, Adagrad, ...; its settings may be changed by callbacks
+    inputs : {node: column} for every input under the loss. A column has shape
+        (N, *node.shape), axes of length one may be left out; a SparseInputNode
+        takes CSR of N rows; a ragged index node a RaggedColumn, a pair (values,
+        offsets) or a list of lists
+    epochs : int >= 0, passes over the examples
+    n_jobs : workers; -1 takes all cores, -2 all but one. More than there are
+        examples is lowered. One worker runs in the calling process
+    backend : "processes" or "threads" (native steps hold no lock)
+    mode : "hogwild" (lock-free; not repeatable above one worker) or
+        "synchronous" (rounds; the same bits for the same seed and n_jobs)
+    engine : "native" or "numpy" (slow; for debugging)
+    batch_size : examples of one step, or None for one at a time. With it, every
+        fed node has a first axis that stands for the batch (built with any
+        length) and its column has shape (N, *node.shape[1:])
+    parameters : those to update; all trainable ones under the loss by default
+    shuffle : take the examples in another random order each epoch
+    random_state : seed of the order and of all samplers, or a Generator
+    callbacks : each is called with the History after each epoch; one that
+        returns True ends the training
+    progress : show a progress bar, if standard error is a terminal
+
+    Returns
+    -------
+    History
+
+    Raises
+    ------
+    SettingError, ShapeError, DTypeError, DataError, MissingColumnError,
+    IndexRangeError, GraphError, CompileError
+        Before anything changes.
+    DivergenceError
+        If a loss or a parameter became NaN or infinite; parameters stay as they
+        were when the training stopped.
+    WorkerLostError
+        If worker processes died again and again over the same block.
+    """
+    _require_settings(optimizer, epochs, backend, mode, engine, batch_size)
+    plan = Plan.training(loss, parameters)
+    leaves = plan.leaves()
+    single = batch_size == 1 and all(leaf.shape[:1] == (1,) for leaf in leaves)
+    batch = None if single else batch_size
+    columns = take_columns(leaves, inputs, batch is not None)
+    total = next(iter(columns.values())).count if columns else 1
+    for node, limit in row_limits(plan.forward).items():
+        if node.application.owner in columns:
+            columns[node.application.owner].check_rows(node, limit)  # type: ignore[index]
+    jobs = max(1, min(resolve_jobs(n_jobs), total))
+    run = _Run(plan, optimizer, columns, total, jobs, backend, mode, engine, batch)
+    run.blocks.shuffle, run.blocks.seed = shuffle, _seed(random_state)
+    report = run.train(epochs, list(callbacks), progress)
+    loss._tick = -1  # its value is of before: `backward` needs a new `forward`
+    return report
+
+
+class _Run:
+    """One call of `fit`, checked."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        optimizer: Optimizer,
+        columns: Mapping[Any, Column],
+        total: int,
+        jobs: int,
+        backend: Literal["processes", "threads"],
+        mode: str,
+        engine: str,
+        batch: int | None,
+    ) -> None:
+        self.plan, self.optimizer, self.columns = plan, optimizer, columns
+        self.jobs, self.backend, self.mode, self.batch = jobs, backend, mode, batch
+        self.native = engine == "native"
+        # synchronous rounds are short: threads, whatever the backend
+        self.shares = jobs > 1 and backend == "processes" and mode == "hogwild"
+        self.settings: Array = np.array(setting_values(optimizer))
+        self.source = self._print() if self.native else None
+        most = max(64, min(8192, BLOCK_WORK // self._work())) if self.native else 256
+        size = block_size_for(total, jobs, batch or 1, most)
+        self.blocks = Blocks(total, size, 0, True)
+
+    def _print(self) -> Source:
+        int32 = frozenset(
+            (leaf, part)
+            for leaf, column in self.columns.items()
+            for part, array in column.arrays.items()
+            if array.dtype == np.int32
+        )
+        single = self.batch is None and self.mode == "hogwild"
+        tables = [u.block.value.nbytes for u in self.plan.updates if u.pairs]
+        return generate(
+            self.plan,
+            self.optimizer,
+            Settings(
+                batched=self.batch is not None,
+                shuffled=True,
+                prefetch=single and max(tables, default=0) > CACHE_BYTES,
+                int32=int32,
+                collect=self.mode == "synchronous",
+            ),
+        )
+
+    def _symbols(self) -> dict[str, int]:
+        symbols = {"batch": self.batch or 1}
+        if self.source is not None:
+            for leaf, name in self.source.extents.ragged.items():
+                symbols[name] = self.columns[leaf].longest * (self.batch or 1)
+        return symbols
+
+    def _work(self) -> int:
+        """Return how many elements one example takes, roughly."""
+        if self.source is None:
+            return 1
+        symbols, extents = self._symbols(), self.source.extents
+        sizes = (
+            math.prod(e.length(symbols) for e in extents.shapes[out])
+            for a in self.plan.applications
+            for out in a.outputs
+            if not a.is_leaf and out in extents.shapes
+        )
+        return max(1, sum(sizes) // (self.batch or 1))
+
+    def train(self, epochs: int, callbacks: list[Callback], progress: bool) -> History:
+        """Run the epochs and report."""
+        history = History(workers=self.jobs)
+
+        def on_epoch(_epoch: int, mean: float) -> bool:
+            history.losses.append(mean)
+            stop = [callback(history) is True for callback in callbacks]
+            self.settings[:] = setting_values(self.optimizer)
+            return any(stop)
+
+        with (
+            self._moved() as moved,
+            progress_bar(progress) as show,
+        ):
+            drive = run_rounds if self.mode == "synchronous" else run_blocks
+            report = drive(
+                self._task(moved),
+                blocks=self.blocks.count,
+                epochs=epochs,
+                n_jobs=self.jobs,
+                backend=self.backend,
+                on_progress=show,
+                on_epoch=on_epoch if callbacks else None,
+            )
+        self._record(history, report)
+        return history
+
+    @contextmanager
+    def _moved(self) -> Iterator[dict[int, ParameterBlock]]:
+        """Move private parameters to shared memory, and back whatever happens."""
+        moved: dict[int, Any] = {}
+        if self.shares:
+            self._shared_settings = SharedArray.copy_of(self.settings)
+            self.settings = self._shared_settings.array
+            for node in self.plan.root._leaves():
+                if not isinstance(node, ParameterNode):
+                    continue
+                if not isinstance(node.block, HogwildParameter):
+                    moved[id(node.block)] = HogwildParameter.share(node.block)
+            for update in self.plan.updates:  # state appears before workers attach
+                self.optimizer.state(moved.get(id(update.block), update.block))
+        try:
+            yield moved
+        finally:
+            for update in self.plan.updates:
+                if id(update.block) in moved:
+                    moved[id(update.block)].copy_into(update.block)
+
+    def _task(self, moved: Mapping[int, ParameterBlock]) -> Any:
+        share = SharedArray.copy_of if self.shares else lambda array: array
+        flat = {
+            (leaf, part): share(array)
+            for leaf, column in self.columns.items()
+            for part, array in column.arrays.items()
+        }
+        if self.source is not None:
+            return NativeTask(self._bind(flat, moved, self.source), self.blocks)
+        replica, number = Replica.of(self.plan.root, moved)
+        nodes = [node for update in self.plan.updates for node in update.nodes]
+        columns = {
+            number[leaf]: (
+                column.shape,
+                {part: flat[leaf, part] for part in column.arrays},
+            )
+            for leaf, column in self.columns.items()
+        }
+        return NumpyTask(
+            replica,
+            [number[node] for node in nodes],
+            columns,
+            self.optimizer,
+            self.blocks,
+            self.batch,
+        )
+
+    def _bind(
+        self, flat: Any, moved: Mapping[int, ParameterBlock], source: Source
+    ) -> Binding:
+        return bind(
+            source,
+            flat,
+            self._symbols(),
+            settings=self._shared_settings if self.shares else self.settings,
+            block_size=self.blocks.size,
+            blocks=moved,
+            share=self.shares,
+        )
+
+    def _record(self, history: History, report: BlockReport) -> None:
+        history.losses[:] = report.losses
+        history.seconds = report.seconds
+        history.workers = report.workers
+        if report.seconds > 0:
+            history.samples_per_second = report.examples / report.seconds
+        for update in self.plan.updates:
+            if not all_finite(update.block.value):
+                name = update.nodes[0].name or repr(update.nodes[0])
+                raise DivergenceError(
+                    f"fit: parameter {name} became NaN or infinite and the training "
+                    "stopped; parameters stay as they are. Lower the learning rate, "
+                    "or set `clip` or `clip_norm`."
+                )
+        if report.diverged is not None:
+            raise DivergenceError(
+                f"fit: the loss became NaN or infinite in epoch {report.diverged[0]} "
+                "and the training stopped; parameters stay as they are. Lower the "
+                "learning rate, or look for a division or a logarithm of zero."
+            )
+
+
+def all_finite(array: Array, chunk: int = 1 << 18) -> bool:
+    """Whether every element is finite, without a table-sized temporary."""
+    flat = array.reshape(-1)
+    return all(
+        bool(np.isfinite(flat[k : k + chunk]).all()) for k in range(0, len(flat), chunk)
+    )
+
+
+def _require_settings(
+    optimizer: Any, epochs: Any, backend: Any, mode: Any, engine: Any, batch: Any
+) -> None:
+    if not isinstance(optimizer, Optimizer):
+        raise SettingError(
+            f"fit: `optimizer` must be an optimizer such as wp.Adagrad(0.05), got "
+            f"{optimizer!r}."
+        )
+    choices = (("backend", backend, BACKENDS), ("mode", mode, MODES))
+    for name, given, options in (*choices, ("engine", engine, ENGINES)):
+        if given not in options:
+            raise SettingError(
+                f"fit: {name} must be one of {', '.join(map(repr, options))}, got "
+                f"{given!r}."
+            )
+    for name, given, least in (("epochs", epochs, 0), ("batch_size", batch, 1)):
+        if given is None and name == "batch_size":
+            continue
+        whole = isinstance(given, int | np.integer) and not isinstance(given, bool)
+        if not whole or given < least:
+            raise SettingError(
+                f"fit: {name} must be an integer of at least {least}, got {given!r}."
+            )
+
+
+def _seed(random_state: Any) -> int:
+    if random_state is None:
+        return secrets.randbits(63)
+    if isinstance(random_state, np.random.Generator):
+        return int(random_state.integers(1 << 63))
+    whole = isinstance(random_state, int | np.integer)
+    if not whole or isinstance(random_state, bool) or random_state < 0:
+        raise SettingError(
+            "fit: random_state must be an integer not below zero, a "
+            f"numpy.random.Generator or None, got {random_state!r}."
+        )
+    return int(random_state) & ((1 << 63) - 1)

@@ -1,0 +1,3 @@
+"""placeholder"""
+
+run_rounds = None
