@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -34,6 +35,7 @@ MAX_REPEATS = 3  # times that the same block is done again after a worker died
 
 _SHOW = 0.1  # seconds between two progress reports
 _log = logging.getLogger("wyrm_py")
+_log.addHandler(logging.NullHandler())  # without one, Python prints warnings
 
 
 @dataclass
@@ -267,7 +269,7 @@ class _Losses:
         worst = [t for t in redo if self._repeats[t] > MAX_REPEATS]
         if worst or self._fruitless > MAX_REPEATS:
             raise WorkerLostError(
-                f"workers died {MAX_REPEATS + 1} times {_named(worst, page)}: {died} "
+                f"workers died {MAX_REPEATS + 1} times {_named(worst, page)}: {died}. "
                 "Run with n_jobs=1 to see the fault in this process; exit by SIGKILL "
                 "often means that memory ran out."
             )
@@ -302,7 +304,8 @@ def _attempt(task: Task, page: ControlPage, tally: _Tally, pool: Pool) -> str:
         if error is None:
             outcomes.append(future.result())
         elif isinstance(error, pool.lost):
-            died = str(error)
+            codes = re.search(r"{.*}", str(error))
+            died = f"exit codes {codes.group()}" if codes else str(error)
         else:
             raise error
     for outcome in outcomes:

@@ -187,31 +187,33 @@ class _Processes:
         return idle.pool
 
     def _make(self) -> Any:
-        return ProcessPoolExecutor(
-            self._workers,
-            timeout=_IDLE,
-            initializer=start_process,
-            initargs=(os.getpid(),),
-            env={name: os.environ.get(name, "1") for name in _THREAD_VARIABLES},
-        )
+        with _interrupts_held():
+            return ProcessPoolExecutor(
+                self._workers,
+                timeout=_IDLE,
+                initializer=start_process,
+                initargs=(os.getpid(),),
+                env={name: os.environ.get(name, "1") for name in _THREAD_VARIABLES},
+            )
 
 
 @contextlib.contextmanager
 def _interrupts_held() -> Iterator[None]:
     """Hold Ctrl-C back while processes start; it raises at the end.
 
-    Loky would be left half started. And the processes inherit the blocked signal:
-    a terminal sends Ctrl-C to all of them, but it is the driver who stops them.
+    Loky would be left half started, its semaphores in /dev/shm. And the processes
+    inherit the blocked signal: a terminal sends Ctrl-C to all of them, but it is
+    the driver who stops them.
     """
-    # A resource tracker unblocks the signal when it starts: start both before.
-    resource_tracker.ensure_running()
-    loky_tracker.ensure_running()
     handler = signal.getsignal(signal.SIGINT)
     in_main = threading.current_thread() is threading.main_thread()
     held: list[tuple[int, FrameType | None]] = []
     if in_main and callable(handler):
         # Another thread may take a signal that this one blocks.
         signal.signal(signal.SIGINT, lambda *arguments: held.append(arguments))
+    # A resource tracker unblocks the signal when it starts: start both before.
+    resource_tracker.ensure_running()
+    loky_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
