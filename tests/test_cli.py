@@ -158,7 +158,7 @@ def test_a_mistake_is_one_line_and_an_exit_code(
     arguments, code, message, model, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.chdir(tmp_path)
-    Path("good.csv").write_text("user,item,rating\n" + "a,x,5\nb,y,4\na,y,3\n" * 5)
+    Path("good.csv").write_text("user,item,rating\n" + "a,x,5\nb,y,4\nc,z,3\nb,x,4\n")
     Path("bad.csv").write_text("user,item,rating\na,x,5\nb,y\na,y,3\nb,x,5\n")
     given = [str(model) if word == "MODEL" else word for word in arguments]
     assert run(given) == code

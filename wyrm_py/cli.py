@@ -4,11 +4,12 @@ Results go to standard output, everything else to standard error. Exit codes: 0 
 1 the data or a file is at fault, 2 the command line is, 130 interrupted.
 """
 
+import functools
 import io
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,7 +18,7 @@ import typer
 from rich.console import Console
 
 from wyrm_py.arrayfile import require_writable
-from wyrm_py.console import EpochProgress, results_table, summary
+from wyrm_py.console import results_table, summary
 from wyrm_py.data.readers import read_ratings
 from wyrm_py.data.split import positives, random_split
 from wyrm_py.data.synthetic import synthetic_ratings
@@ -27,7 +28,7 @@ from wyrm_py.evaluation import popularity_metrics, ranking_metrics
 from wyrm_py.models.recommender import FactorizationRecommender
 
 # What Typer raises for a wrong command line, whichever click it brings.
-_UsageError = typer.BadParameter.__bases__[0]
+_UsageError: Any = typer.BadParameter.__bases__[0]
 
 
 def _option(
@@ -78,25 +79,38 @@ def run(arguments: list[str]) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):  # a title may not be in its encoding
         sys.stdout.reconfigure(errors="replace")
     try:
-        code = app(arguments, prog_name="wyrm", standalone_mode=False)
-        sys.stdout.flush()
-        return int(code or 0)
-    except (KeyboardInterrupt, typer.Abort):
-        return _fail("interrupted; nothing was saved.", 130)
+        return int(app(arguments, prog_name="wyrm", standalone_mode=False) or 0)
     except _UsageError as error:
-        message = error.format_message()  # type: ignore[attr-defined]
+        message = error.format_message()
         message = message.replace("Value error, ", "")  # Typer 0.29 has pydantic's
         return _fail(f"{message} See `wyrm --help`.", 2) if message else 2
     except SettingError as error:
         return _fail(str(error), 2)
     except WyrmError as error:
         return _fail(str(error), 1)
-    except BrokenPipeError:  # the reader, such as `head`, has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         return _fail(f"{where}{error.strerror or error}.", 1)
+
+
+def _stoppable(command: Callable[..., None]) -> Callable[..., None]:
+    """Give Ctrl-C and a reader that stops early their exit codes.
+
+    Typer answers both in its own way, which changes from version to version.
+    """
+
+    @functools.wraps(command)
+    def stoppable(**arguments: Any) -> None:
+        try:
+            command(**arguments)
+            sys.stdout.flush()
+        except KeyboardInterrupt:
+            raise typer.Exit(_fail("interrupted; nothing was saved.", 130)) from None
+        except BrokenPipeError:  # such as `head`, which has had enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(0) from None
+
+    return stoppable
 
 
 def _fail(message: str, code: int) -> int:
@@ -124,6 +138,7 @@ def _wyrm(
 
 
 @app.command("fit")
+@_stoppable
 def fit_command(
     ratings: Annotated[
         Path | None,
@@ -180,10 +195,9 @@ def fit_command(
     model ranks what it has not seen, beside ranking by popularity. The model that is
     saved is the one that was measured.
     """
-    notes = Console(stderr=True, highlight=False)
     require_writable(output)
     if ratings is None:
-        notes.print("No RATINGS given: making 100,000 with planted tastes.")
+        sys.stderr.write("No RATINGS given: making 100,000 with planted tastes.\n")
         data = synthetic_ratings(seed=seed)
     else:
         columns = (user_column, item_column, rating_column, timestamp_column)
@@ -193,10 +207,16 @@ def fit_command(
     hidden, wanted = seen.csr(), test.csr()
     baseline = popularity_metrics(train.csr(), wanted, seen=hidden)  # checks the data
     recommender = FactorizationRecommender(
-        model, width, epochs, learning_rate, l2, n_jobs=jobs, random_state=seed
+        model,
+        width,
+        epochs,
+        learning_rate,
+        l2,
+        n_jobs=jobs,
+        backend="threads",  # as fast as processes, and a second sooner at work
+        random_state=seed,
     )
-    with EpochProgress(notes, epochs, len(train)) as progress:
-        recommender.fit(train, seen, callbacks=[progress.update])
+    recommender.fit(train, seen, progress=True)
     tables = recommender.user_vectors_, recommender.item_vectors_
     measured = ranking_metrics(*tables, hidden, wanted, recommender.item_biases_)
     recommender.save(output)
@@ -210,6 +230,7 @@ def fit_command(
 
 
 @app.command("recommend")
+@_stoppable
 def recommend_command(
     model: Annotated[
         Path, typer.Argument(metavar="MODEL", help="File made by `wyrm fit`.")

@@ -1,63 +1,11 @@
-"""What `wyrm fit` shows: a progress bar while it trains, and a table of results."""
-
-import time
-from types import TracebackType
-from typing import Self
+"""What `wyrm fit` prints: a table of results, and lines about the run."""
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from wyrm_py.data.ratings import Ratings
 from wyrm_py.evaluation import RankingMetrics
 from wyrm_py.parallel.history import History
-
-
-class EpochProgress:
-    """A bar over the epochs with loss and speed; only on a terminal, gone at the end.
-
-    Parameters
-    ----------
-    console : Console
-    epochs : int
-    examples : int
-        Of one epoch.
-    """
-
-    def __init__(self, console: Console, epochs: int, examples: int) -> None:
-        self._examples = examples
-        self._progress = Progress(
-            TextColumn("Training"),
-            BarColumn(),
-            TextColumn("{task.completed}/{task.total} epochs  {task.description}"),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
-        self._task = self._progress.add_task("", total=epochs)
-        self._last = time.perf_counter()
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._progress.stop()
-
-    def update(self, history: History) -> None:
-        """Show the epoch that has just ended; a callback for `fit`."""
-        now = time.perf_counter()
-        speed = self._examples / (now - self._last)
-        self._last = now
-        text = f"loss {history.losses[-1]:.4f}  {speed:,.0f} examples/s"
-        self._progress.update(self._task, advance=1, description=text)
 
 
 def results_table(

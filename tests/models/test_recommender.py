@@ -113,6 +113,14 @@ def test_what_was_seen_can_be_more_than_the_positives():
     )
 
 
+@pytest.mark.parametrize("loss", sorted(LOSSES))
+def test_a_user_who_knows_everything_gets_nothing_new(loss):
+    ratings = Ratings.from_ids([0, 0, 0, 1], [0, 1, 2, 1])
+    model = FactorizationRecommender(loss, 4, epochs=3, random_state=0).fit(ratings)
+    assert model.recommend(0) == []
+    assert len(model.recommend(1)) == 2
+
+
 def test_wrong_use_is_refused(tmp_path):
     board = checkerboard()
     model = FactorizationRecommender("bpr", 4, epochs=1)
@@ -126,7 +134,7 @@ def test_wrong_use_is_refused(tmp_path):
         ({"loss": "best"}, "bpr, warp, logistic"),
         ({"width": 0}, "width"),
         ({"initial_scale": -1.0}, "initial_scale"),
-        ({"epochs": 0}, "epochs"),
+        ({"epochs": -1}, "epochs"),
         ({"n_jobs": 0}, "n_jobs"),
         ({"backend": "magic"}, "backend"),
         ({"learning_rate": -1.0}, "learning_rate"),

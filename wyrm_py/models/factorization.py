@@ -10,7 +10,7 @@ from typing import Any
 
 from wyrm_py.leaves import ParameterNode
 from wyrm_py.nodes import Node
-from wyrm_py.ops import sample_uniform, sample_warp
+from wyrm_py.samplers import sample_uniform, sample_warp
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import scipy.sparse
@@ -21,7 +21,8 @@ from wyrm_py.errors import (
 from wyrm_py.leaves import IndexInputNode, ParameterNode
 from wyrm_py.models.factorization import LOSSES, Loss, Tables
 from wyrm_py.optim import Adagrad
-from wyrm_py.parallel.fit import History, fit
+from wyrm_py.parallel.fit import fit
+from wyrm_py.parallel.history import History
 
 _KIND = "factorization"
 
@@ -36,7 +37,7 @@ class FactorizationRecommender:
         WARP ranks best at the top; BPR and logistic train faster.
     width : int >= 1
         Number of factors, D.
-    epochs : int >= 1
+    epochs : int >= 0
     learning_rate : float > 0, or None
         Of Adagrad; None takes the loss's own default, as for l2.
     l2 : float >= 0, or None
@@ -66,7 +67,7 @@ class FactorizationRecommender:
     l2: float | None = None
     initial_scale: float = 0.05
     n_jobs: int = 1
-    backend: str = "processes"
+    backend: Literal["processes", "threads"] = "processes"
     random_state: int | None = None
 
     def fit(
@@ -107,7 +108,7 @@ class FactorizationRecommender:
         tables = self._first_tables(ratings)
         user, item = IndexInputNode([0]), IndexInputNode([0])
         history = fit(
-            loss.graph(tables, user, item, known),
+            loss.graph(tables, user, item, _without_full_rows(known)),
             Adagrad(
                 loss.learning_rate
                 if self.learning_rate is None
@@ -269,3 +270,14 @@ class FactorizationRecommender:
             raise NotFittedError(
                 f"{what}: the model has not been trained yet. Call `fit` or `load`."
             )
+
+
+def _without_full_rows(known: scipy.sparse.csr_array) -> scipy.sparse.csr_array:
+    """Return `known` without users who know every item: what could be drawn there?"""
+    counts = np.diff(known.indptr)
+    partial = counts < known.shape[1]
+    kept = np.repeat(partial, counts)
+    starts = np.concatenate([[0], np.cumsum(counts * partial)])
+    return scipy.sparse.csr_array(
+        (known.data[kept], known.indices[kept], starts), shape=known.shape
+    )
