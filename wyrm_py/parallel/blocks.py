@@ -9,17 +9,13 @@ Ctrl-C, or when a loss is no longer finite.
 from __future__ import annotations
 
 import functools
-import logging
 import re
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
-from dataclasses import dataclass, field
 
 import numpy as np
 
-from wyrm_py.errors import WorkerLostError
 from wyrm_py.parallel.page import ControlPage
 from wyrm_py.parallel.pools import (
     Backend,
@@ -28,46 +24,11 @@ from wyrm_py.parallel.pools import (
     make_pool,
     resolve_jobs,
 )
+from wyrm_py.parallel.tally import SHOW, BlockReport, Deaths, Tally
 from wyrm_py.parallel.workers import Outcome, Task, WorkerTraceback
 from wyrm_py.progress import Progress
 
-MAX_REPEATS = 3  # times that the same block is done again after a worker died
-
-_SHOW = 0.1  # seconds between two progress reports
-_log = logging.getLogger("wyrm_py")
-_log.addHandler(logging.NullHandler())  # without one, Python prints warnings
-
-
-@dataclass
-class BlockReport:
-    """What a run came to.
-
-    Attributes
-    ----------
-    losses : list of float
-        Sum of losses by sum of weights, one a complete epoch.
-    examples : float
-        Sum of the weights of all blocks done.
-    seconds : float
-        From all workers ready to the last block done, without callbacks and
-        without replacing workers.
-    workers : int
-        Workers in use, at most one a block.
-    restarts : int
-        How often workers had to be replaced.
-    stopped : bool
-        Whether `on_epoch` ended the run.
-    diverged : tuple of int, optional
-        Epoch and block whose loss was NaN or infinite; it ended the run.
-    """
-
-    losses: list[float] = field(default_factory=list)
-    examples: float = 0.0
-    seconds: float = 0.0
-    workers: int = 1
-    restarts: int = 0
-    stopped: bool = False
-    diverged: tuple[int, int] | None = None
+__all__ = ["BlockReport", "run_blocks"]
 
 
 def run_blocks(
@@ -117,7 +78,7 @@ def run_blocks(
     """
     jobs = min(resolve_jobs(n_jobs), blocks)
     backend = effective_backend(backend)
-    tally = _Tally(blocks, epochs, on_progress, on_epoch)
+    tally = Tally(blocks, epochs, on_progress, on_epoch)
     if blocks and epochs:
         tally.report.workers = jobs
         if jobs == 1:
@@ -127,76 +88,7 @@ def run_blocks(
     return tally.report
 
 
-class _Tally:
-    """Adds up a run and tells the callbacks."""
-
-    def __init__(
-        self,
-        blocks: int,
-        epochs: int,
-        on_progress: Callable[[Progress], object] | None,
-        on_epoch: Callable[[int, float], bool | None] | None,
-    ):
-        self.blocks, self.epochs = blocks, epochs
-        self.on_progress, self.on_epoch = on_progress, on_epoch
-        self.report = BlockReport()
-        self.epoch = 0  # the first that is not complete
-        self.epoch_began = self._shown = time.monotonic()
-        self.excluded = 0.0  # seconds of callbacks between blocks
-        self._last_callback = 0.0
-
-    def end_epoch(self, loss: float, weight: float) -> bool:
-        """Count a complete epoch; return whether the run is to end."""
-        self.count_callback()
-        mean = loss / weight if weight else float("nan")
-        self.report.losses.append(mean)
-        self.report.examples += weight
-        self.epoch += 1
-        if self.on_epoch is not None:
-            began = time.monotonic()
-            self.report.stopped = bool(self.on_epoch(self.epoch - 1, mean))
-            self._last_callback = time.monotonic() - began
-        self.epoch_began = time.monotonic()
-        return self.report.stopped
-
-    def count_callback(self) -> None:
-        """Exclude the last callback from the time: blocks were done after it."""
-        self.excluded += self._last_callback
-        self._last_callback = 0.0
-
-    def show(
-        self, done: int, sums: Callable[[], tuple[float, float]], last: bool = False
-    ) -> None:
-        """Report the progress of the current epoch, if it is time to."""
-        now = time.monotonic()
-        if self.on_progress is None or (now - self._shown < _SHOW and not last):
-            return
-        self._shown = now
-        loss, weight = sums() if done else (0.0, 0.0)
-        mean = loss / weight if weight else float("nan")
-        if last and self.report.losses and not done:
-            mean = self.report.losses[-1]
-        self.on_progress(
-            Progress(
-                min(self.epoch, self.epochs - 1),
-                self.epochs,
-                self.epoch * self.blocks + done,
-                self.epochs * self.blocks,
-                self.report.examples + weight,
-                mean,
-            )
-        )
-
-    def finish(self, done: int, sums: Callable[[], tuple[float, float]]) -> None:
-        """Report the end, with what was done of an incomplete epoch."""
-        self.show(done, sums, last=True)
-        if done:
-            self.count_callback()
-            self.report.examples += sums()[1]
-        self.report.seconds = max(0.0, self.report.seconds - self.excluded)
-
-
-def _run_here(task: Task, tally: _Tally) -> None:
+def _run_here(task: Task, tally: Tally) -> None:
     """Run all blocks in order in the calling thread."""
     run = task.open(0)
     sums = np.zeros((tally.blocks, 2))
@@ -226,14 +118,14 @@ def _run_here(task: Task, tally: _Tally) -> None:
     tally.finish(done, total)
 
 
-def _run_on_workers(task: Task, tally: _Tally, backend: Backend) -> None:
+def _run_on_workers(task: Task, tally: Tally, backend: Backend) -> None:
     """Run all blocks on a pool, replacing workers that die."""
     report = tally.report
     page = ControlPage.create(
         tally.blocks, tally.epochs, report.workers, stepwise=tally.on_epoch is not None
     )
     pool = make_pool(backend, report.workers)
-    losses = _Losses()
+    deaths = Deaths()
     try:
         redo: list[int] = []
         while True:
@@ -244,7 +136,7 @@ def _run_on_workers(task: Task, tally: _Tally, backend: Backend) -> None:
             if report.stopped or report.diverged or tally.epoch == tally.epochs:
                 break
             redo = page.unfinished(tally.epoch)
-            losses.count(redo, page, died)
+            deaths.count(redo, page, died)
             report.restarts += 1
     finally:
         pool.close()
@@ -252,38 +144,7 @@ def _run_on_workers(task: Task, tally: _Tally, backend: Backend) -> None:
     tally.finish(done, lambda: page.sums(tally.epoch))
 
 
-class _Losses:
-    """Counts deaths of workers, by the blocks they were at."""
-
-    def __init__(self) -> None:
-        self._repeats: Counter[int] = Counter()
-        self._fruitless = 0
-        self._finished = 0
-
-    def count(self, redo: list[int], page: ControlPage, died: str) -> None:
-        """Count one death, or give up with a WorkerLostError."""
-        self._repeats.update(redo)
-        finished = page.claimed - len(redo)
-        self._fruitless = 0 if finished > self._finished else self._fruitless + 1
-        self._finished = finished
-        worst = [t for t in redo if self._repeats[t] > MAX_REPEATS]
-        if worst or self._fruitless > MAX_REPEATS:
-            raise WorkerLostError(
-                f"workers died {MAX_REPEATS + 1} times {_named(worst, page)}: {died}. "
-                "Run with n_jobs=1 to see the fault in this process; exit by SIGKILL "
-                "often means that memory ran out."
-            )
-        _log.warning("a worker died, %d blocks are done again: %s", len(redo), died)
-
-
-def _named(tickets: list[int], page: ControlPage) -> str:
-    if not tickets:
-        return "before they did a block"
-    places = [divmod(ticket, page.blocks) for ticket in tickets]
-    return "at " + ", ".join(f"block {block} of epoch {e}" for e, block in places)
-
-
-def _attempt(task: Task, page: ControlPage, tally: _Tally, pool: Pool) -> str:
+def _attempt(task: Task, page: ControlPage, tally: Tally, pool: Pool) -> str:
     """Run workers until all have ended; return how they ended, for a message."""
     try:
         futures = pool.start(task, page)
@@ -326,9 +187,7 @@ def _raise(outcome: Outcome) -> None:
     raise error
 
 
-def _watch(
-    futures: Sequence[Future[Outcome]], page: ControlPage, tally: _Tally
-) -> None:
+def _watch(futures: Sequence[Future[Outcome]], page: ControlPage, tally: Tally) -> None:
     """Collect epochs and tell the callbacks until all workers have ended."""
     while True:
         running = [future for future in futures if not future.done()]
@@ -344,10 +203,10 @@ def _watch(
         # a cost that stays in proportion to the length of the epoch.
         elapsed = time.monotonic() - tally.epoch_began
         eager = min(max(1e-4, elapsed / 20), 0.02)
-        wait(running, timeout=_SHOW / 2 if tally.on_epoch is None else eager)
+        wait(running, timeout=SHOW / 2 if tally.on_epoch is None else eager)
 
 
-def _collect(page: ControlPage, tally: _Tally) -> None:
+def _collect(page: ControlPage, tally: Tally) -> None:
     """Count the epochs that are complete, before any whose loss is not finite."""
     end = tally.epochs if page.diverged is None else page.diverged[0]
     while tally.epoch < end and page.done(tally.epoch) == page.blocks:
