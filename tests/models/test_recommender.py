@@ -1,11 +1,14 @@
 """The recommender learns a checkerboard, keeps its promises and survives a file."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from wyrm_py.arrayfile import read_arrays, write_arrays
 from wyrm_py.data.ratings import Ratings
-from wyrm_py.data.split import random_split
+from wyrm_py.data.readers import read_ratings
+from wyrm_py.data.split import positives, random_split
 from wyrm_py.data.synthetic import synthetic_ratings
 from wyrm_py.errors import (
     CorruptCheckpointError,
@@ -20,6 +23,7 @@ from wyrm_py.models.factorization import LOSSES
 from wyrm_py.models.recommender import FactorizationRecommender
 
 SIZE = 20
+DATA = Path(__file__).parents[2] / "../shared/data/ml-100k"
 
 
 def checkerboard() -> Ratings:
@@ -101,6 +105,46 @@ def test_planted_tastes_are_found_with_two_workers(loss):
     assert measured.precision > 3 * popular.precision
     losses = model.history_.losses
     assert losses[-1] < losses[0]
+
+
+@pytest.fixture(scope="module")
+def movielens() -> tuple[Ratings, Ratings]:
+    """Return the positives of MovieLens' `ua` split, train and test."""
+    if not DATA.exists():
+        pytest.skip("the data folder ../shared/data is not there")
+    parts = [read_ratings(DATA / name) for name in ("ua.base.gz", "ua.test.gz")]
+    users = np.concatenate([part.user_ids[part.users] for part in parts])
+    items = np.concatenate([part.item_ids[part.items] for part in parts])
+    values = np.concatenate([part.ratings for part in parts])
+    both = Ratings.from_ids(users, items, values)
+    split = len(parts[0])
+    train, test = both.take(np.arange(split)), both.take(np.arange(split, len(both)))
+    return positives(train, 4), positives(test, 4)
+
+
+@pytest.mark.parametrize(
+    ("loss", "least"), [("warp", 0.92), ("bpr", 0.91), ("logistic", 0.91)]
+)
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_movielens_is_ranked_far_better_than_by_popularity(
+    loss, least, n_jobs, movielens
+):
+    train, test = movielens
+    model = FactorizationRecommender(
+        loss, n_jobs=n_jobs, backend="threads", random_state=0
+    ).fit(train)
+    measured = ranking_metrics(
+        model.user_vectors_,
+        model.item_vectors_,
+        train.csr(),
+        test.csr(),
+        model.item_biases_,
+    )
+    popular = popularity_metrics(train.csr(), test.csr())
+    assert popular.auc == pytest.approx(0.872, abs=5e-4)  # the published baseline
+    assert popular.precision == pytest.approx(0.067, abs=5e-4)
+    assert measured.auc > least
+    assert measured.precision > 1.5 * popular.precision
 
 
 def test_what_was_seen_can_be_more_than_the_positives():

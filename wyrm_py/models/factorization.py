@@ -69,7 +69,7 @@ class Loss:
 
 
 LOSSES = {
-    "bpr": Loss(bpr, learning_rate=0.08, l2=0.02),
-    "warp": Loss(warp, learning_rate=0.05, l2=0.1),
-    "logistic": Loss(logistic, learning_rate=0.08, l2=0.03),
+    "bpr": Loss(bpr, learning_rate=0.1, l2=0.02),
+    "warp": Loss(warp, learning_rate=0.05, l2=0.0),
+    "logistic": Loss(logistic, learning_rate=0.1, l2=0.03),
 }
