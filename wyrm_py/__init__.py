@@ -1,10 +1,16 @@
 """wyrm_py: your own sparse model, at the speed of C++, on all cores."""
 
+from wyrm_py import errors
+from wyrm_py.errors import WyrmError
+
+from wyrm_py.checkpoint import load, save
 from wyrm_py.data.columns import RaggedColumn
+from wyrm_py.derivatives import finite_difference, gradient
 from wyrm_py.engines.native.step import CompiledStep, compile
 from wyrm_py.leaves import IndexInputNode, InputNode, ParameterNode, SparseInputNode
 from wyrm_py.nodes import Node
 from wyrm_py.optim import SGD, Adagrad
+from wyrm_py.parallel.evaluate import evaluate
 from wyrm_py.parallel.fit import fit
 from wyrm_py.parallel.history import History
 from wyrm_py.parameters import HogwildParameter
@@ -22,9 +28,16 @@ __all__ = [
     "ParameterNode",
     "RaggedColumn",
     "SparseInputNode",
+    "WyrmError",
     "compile",
+    "errors",
+    "evaluate",
+    "finite_difference",
     "fit",
+    "gradient",
+    "load",
     "sample_popular",
     "sample_uniform",
     "sample_warp",
+    "save",
 ]

@@ -87,8 +87,11 @@ class Column:
     of examples, `longest` the most entries of one example of a ragged leaf.
     """
 
-    def __init__(self, leaf: LeafNode, given: Any, batched: bool) -> None:
+    def __init__(
+        self, leaf: LeafNode, given: Any, batched: bool, who: str = "fit"
+    ) -> None:
         self.leaf = leaf
+        self.who = f"{who}: the column of {leaf!r}"
         self.longest = 0
         self.shape: tuple[int, ...] = ()
         if isinstance(leaf, SparseInputNode):
@@ -113,22 +116,22 @@ class Column:
 
     def _take_csr(self, given: Any, batched: bool) -> None:
         leaf = self.leaf
-        matrix = as_csr(f"fit: the column of {leaf!r}", given)
+        matrix = as_csr(self.who, given)
         if matrix.shape[1] != leaf.shape[1]:
             raise ShapeError(
-                f"fit: the column of {leaf!r} must have {leaf.shape[1]} columns, got "
+                f"{self.who} must have {leaf.shape[1]} columns, got "
                 f"{matrix.shape}."
             )
         if not batched and leaf.shape[0] != 1:
             raise ShapeError(
-                f"fit: {leaf!r} holds {leaf.shape[0]} rows. Build it with one row, or "
+                f"{self.who}: the node holds {leaf.shape[0]} rows. Build it with one row, or "
                 "give `batch_size`."
             )
         self.count = matrix.shape[0]
         self.shape = matrix.shape
         self.arrays = {
             "indices": np.ascontiguousarray(matrix.indices, INDEX),
-            "data": _floats(leaf, matrix.data, leaf.dtype),
+            "data": _floats(self.who, matrix.data, leaf.dtype),
         }
         self._cut(np.ascontiguousarray(matrix.indptr, INDEX))
 
@@ -140,7 +143,7 @@ class Column:
             column = RaggedColumn.of(given)
         self.count = len(column)
         self.shape = (self.count,)
-        self.arrays = {"indices": _rows(self.leaf, column.values)}
+        self.arrays = {"indices": _rows(self.who, column.values)}
         self._cut(column.offsets)
 
     def _cut(self, offsets: Array) -> None:
@@ -151,26 +154,26 @@ class Column:
         leaf = self.leaf
         if sparse.issparse(given):
             raise DTypeError(
-                f"fit: the column of {leaf!r} must be dense, got a scipy.sparse "
+                f"{self.who} must be dense, got a scipy.sparse "
                 "matrix. Use a SparseInputNode."
             )
         array = np.asarray(given)
         if batched and not leaf.shape:
             raise ShapeError(
-                f"fit: with `batch_size`, {leaf!r} needs a first axis for the batch. "
+                f"{self.who}: with `batch_size` the node needs a first axis for the batch. "
                 "Build it with shape (1,)."
             )
         shape = leaf.shape[1:] if batched else leaf.shape
         wide = [n for n in shape if n != 1]
         if array.ndim == 0 or [n for n in array.shape[1:] if n != 1] != wide:
             raise ShapeError(
-                f"fit: the column of {leaf!r} must have the shape (N, "
+                f"{self.who} must have the shape (N, "
                 f"{', '.join(map(str, shape))}), one row an example; axes of length "
                 f"one may be left out. Got {array.shape}."
             )
         self.count = len(array)
         take = _rows if leaf.spec.is_index else _floats
-        self.arrays = {"": take(leaf, array, leaf.dtype).reshape(-1)}
+        self.arrays = {"": take(self.who, array, leaf.dtype).reshape(-1)}
         self.shape = (self.count, *shape)
 
     def check_rows(self, node: Node, limit: int) -> None:
@@ -188,7 +191,7 @@ class Column:
         else:
             example = bad // max(rows.size // self.count, 1)
         raise IndexRangeError(
-            f"fit: the column of {self.leaf!r} must hold row numbers in [0, {limit}), "
+            f"{self.who} must hold row numbers in [0, {limit}), "
             f"got {rows[bad]} in example {example}. Nothing was changed."
         )
 
@@ -211,7 +214,10 @@ class Column:
 
 
 def take_columns(
-    leaves: Sequence[LeafNode], inputs: Mapping[Any, Any], batched: bool
+    leaves: Sequence[LeafNode],
+    inputs: Mapping[Any, Any],
+    batched: bool,
+    who: str = "fit",
 ) -> dict[LeafNode, Column]:
     """Return a checked column for each leaf, all of one length.
 
@@ -220,60 +226,60 @@ def take_columns(
     MissingColumnError
         If a leaf has no column.
     DataError
-        If a key is not an input under the loss, columns differ in length, or
+        If a key is not an input under the node, columns differ in length, or
         there are no examples.
     """
     if not isinstance(inputs, Mapping):
         raise DataError(
-            f"fit: `inputs` must be a mapping {{node: column}}, got "
+            f"{who}: `inputs` must be a mapping {{node: column}}, got "
             f"{type(inputs).__name__}."
         )
     strangers = [key for key in inputs if key not in leaves]
     if strangers:
         raise DataError(
-            f"fit: `inputs` names {', '.join(map(repr, strangers))}, which the loss "
+            f"{who}: `inputs` names {', '.join(map(repr, strangers))}, which the node "
             f"does not read. Its inputs are {named(leaves) or 'none'}."
         )
     missing = [leaf for leaf in leaves if leaf not in inputs]
     if missing:
         raise MissingColumnError(
-            f"fit: no column for {named(missing)}. Every input under the loss must "
+            f"{who}: no column for {named(missing)}. Every input under the node must "
             "be named in `inputs`."
         )
-    columns = {leaf: Column(leaf, inputs[leaf], batched) for leaf in leaves}
+    columns = {leaf: Column(leaf, inputs[leaf], batched, who) for leaf in leaves}
     counts = {column.count for column in columns.values()}
     if len(counts) > 1:
         listed = ", ".join(f"{c.count} of {leaf!r}" for leaf, c in columns.items())
-        raise DataError(f"fit: columns must have one length, got {listed}.")
+        raise DataError(f"{who}: columns must have one length, got {listed}.")
     if counts == {0}:
-        raise DataError("fit: the columns are empty. Give at least one example.")
+        raise DataError(f"{who}: the columns are empty. Give at least one example.")
     if counts and counts.pop() >= MOST_EXAMPLES:
-        raise DataError("fit: more than 2**32 examples. Fit them in parts.")
+        raise DataError(f"{who}: more than 2**32 examples. Fit them in parts.")
     return columns
 
 
-def _floats(leaf: LeafNode, array: Array, dtype: Any) -> Array:
+def _floats(who: str, array: Array, dtype: Any) -> Array:
     if array.dtype.kind not in "fiub":
         raise DTypeError(
-            f"fit: the column of {leaf!r} must hold numbers, got dtype {array.dtype}."
+            f"{who} must hold numbers, got dtype {array.dtype}."
         )
     column = np.ascontiguousarray(array, dtype)
     if not np.isfinite(column).all():
         bad = np.argwhere(~np.isfinite(column))[0]
         raise DataError(
-            f"fit: the column of {leaf!r} holds {column[tuple(bad)]} in example "
+            f"{who} holds {column[tuple(bad)]} in example "
             f"{bad[0]}; every value must be finite. Nothing was changed."
         )
     return column
 
 
-def _rows(leaf: LeafNode, array: Array, _dtype: Any = None) -> Array:
+def _rows(who: str, array: Array, _dtype: Any = None) -> Array:
     if array.dtype.kind not in "iu":
         raise DTypeError(
-            f"fit: the column of {leaf!r} must hold integer row numbers, got dtype "
+            f"{who} must hold integer row numbers, got dtype "
             f"{array.dtype}. Convert with `.astype(np.int64)`?"
         )
     if array.dtype.kind == "u" and array.size and array.max() > np.iinfo(INDEX).max:
-        raise IndexRangeError(f"fit: row number {array.max()} is beyond int64.")
+        raise IndexRangeError(f"{who}: row number {array.max()} is beyond int64.")
     kept = array.dtype.newbyteorder("=") == np.int32
     return np.ascontiguousarray(array, np.int32 if kept else INDEX)

@@ -17,6 +17,7 @@ import numpy as np
 
 from wyrm_py.data.columns import Column, take_columns
 from wyrm_py.engines.limits import row_limits
+from wyrm_py.engines.native.extents import Extents
 from wyrm_py.engines.native.kernel import Binding, bind
 from wyrm_py.engines.native.order import block_size_for
 from wyrm_py.engines.native.settings import Settings
@@ -25,6 +26,7 @@ from wyrm_py.engines.plan import Plan
 from wyrm_py.engines.replica import Replica
 from wyrm_py.errors import DivergenceError, SettingError
 from wyrm_py.graph.op import Array
+from wyrm_py.graph.order import topological_order
 from wyrm_py.leaves import ParameterNode
 from wyrm_py.nodes import Node
 from wyrm_py.optim import Optimizer
@@ -32,7 +34,7 @@ from wyrm_py.parallel.blocks import BlockReport, run_blocks
 from wyrm_py.parallel.history import History
 from wyrm_py.parallel.pools import resolve_jobs
 from wyrm_py.parallel.synchronous import run_rounds
-from wyrm_py.parallel.tasks import Blocks, NativeTask, NumpyTask
+from wyrm_py.parallel.tasks import Blocks, NativeRounds, NativeTask, NumpyTask
 from wyrm_py.parameters import HogwildParameter, ParameterBlock, SharedArray
 from wyrm_py.progress import progress_bar
 
@@ -144,12 +146,14 @@ class _Run:
         # synchronous rounds are short: threads, whatever the backend
         self.shares = jobs > 1 and backend == "processes" and mode == "hogwild"
         self.settings: Array = np.array(setting_values(optimizer))
-        self.source = self._print() if self.native else None
-        most = max(64, min(8192, BLOCK_WORK // self._work())) if self.native else 256
+        gradients = "collect" if mode == "synchronous" else "apply"
+        self.source = self._print(gradients) if self.native else None
+        self.extents = Extents.of(topological_order(plan.ends()), batch is not None)
+        most = max(64, min(8192, BLOCK_WORK * (batch or 1) // self._work()))
         size = block_size_for(total, jobs, batch or 1, most)
         self.blocks = Blocks(total, size, 0, True)
 
-    def _print(self) -> Source:
+    def _print(self, gradients: Any = "apply") -> Source:
         int32 = frozenset(
             (leaf, part)
             for leaf, column in self.columns.items()
@@ -166,29 +170,27 @@ class _Run:
                 shuffled=True,
                 prefetch=single and max(tables, default=0) > CACHE_BYTES,
                 int32=int32,
-                collect=self.mode == "synchronous",
+                gradients=gradients,
             ),
         )
 
     def _symbols(self) -> dict[str, int]:
+        """Return the largest batch and ragged lengths of this run."""
         symbols = {"batch": self.batch or 1}
-        if self.source is not None:
-            for leaf, name in self.source.extents.ragged.items():
-                symbols[name] = self.columns[leaf].longest * (self.batch or 1)
+        for leaf, name in self.extents.ragged.items():
+            symbols[name] = self.columns[leaf].longest * (self.batch or 1)
         return symbols
 
     def _work(self) -> int:
-        """Return how many elements one example takes, roughly."""
-        if self.source is None:
-            return 1
-        symbols, extents = self._symbols(), self.source.extents
+        """Return how many elements one step takes, roughly."""
+        symbols, shapes = self._symbols(), self.extents.shapes
         sizes = (
-            math.prod(e.length(symbols) for e in extents.shapes[out])
-            for a in self.plan.applications
-            for out in a.outputs
-            if not a.is_leaf and out in extents.shapes
+            math.prod(extent.length(symbols) for extent in shapes[out])
+            for application in self.plan.applications
+            for out in application.outputs
+            if not application.is_leaf and out in shapes
         )
-        return max(1, sum(sizes) // (self.batch or 1))
+        return max(1, sum(sizes))
 
     def train(self, epochs: int, callbacks: list[Callback], progress: bool) -> History:
         """Run the epochs and report."""
@@ -204,16 +206,27 @@ class _Run:
             self._moved() as moved,
             progress_bar(progress) as show,
         ):
-            drive = run_rounds if self.mode == "synchronous" else run_blocks
-            report = drive(
-                self._task(moved),
-                blocks=self.blocks.count,
-                epochs=epochs,
-                n_jobs=self.jobs,
-                backend=self.backend,
-                on_progress=show,
-                on_epoch=on_epoch if callbacks else None,
-            )
+            after = on_epoch if callbacks else None
+            if self.mode == "synchronous":
+                report = run_rounds(
+                    self._round_workers(),
+                    self.blocks,
+                    epochs,
+                    self.batch or 1,
+                    self._work(),
+                    on_progress=show,
+                    on_epoch=after,
+                )
+            else:
+                report = run_blocks(
+                    self._task(moved),
+                    blocks=self.blocks.count,
+                    epochs=epochs,
+                    n_jobs=self.jobs,
+                    backend=self.backend,
+                    on_progress=show,
+                    on_epoch=after,
+                )
         self._record(history, report)
         return history
 
@@ -238,13 +251,17 @@ class _Run:
                 if id(update.block) in moved:
                     moved[id(update.block)].copy_into(update.block)
 
-    def _task(self, moved: Mapping[int, ParameterBlock]) -> Any:
+    def _flat(self) -> dict[Any, Any]:
+        """Return the columns' arrays, in shared memory if workers need them so."""
         share = SharedArray.copy_of if self.shares else lambda array: array
-        flat = {
+        return {
             (leaf, part): share(array)
             for leaf, column in self.columns.items()
             for part, array in column.arrays.items()
         }
+
+    def _task(self, moved: Mapping[int, ParameterBlock]) -> Any:
+        flat = self._flat()
         if self.source is not None:
             return NativeTask(self._bind(flat, moved, self.source), self.blocks)
         replica, number = Replica.of(self.plan.root, moved)
@@ -265,14 +282,33 @@ class _Run:
             self.batch,
         )
 
+    def _round_workers(self) -> list[Any]:
+        task = self._task({})
+        if isinstance(task, NumpyTask):
+            return [task.worker() for _ in range(self.jobs)]
+        applying = self._print("apply collected")
+        workers = []
+        for _ in range(self.jobs):
+            memory: dict[str, Array] = {}
+            flat = self._flat()
+            collect = self._bind(flat, {}, self.source, memory)  # type: ignore[arg-type]
+            apply = self._bind(flat, {}, applying, memory)
+            workers.append(NativeRounds(collect, apply, self.blocks))
+        return workers
+
     def _bind(
-        self, flat: Any, moved: Mapping[int, ParameterBlock], source: Source
+        self,
+        flat: Any,
+        moved: Mapping[int, ParameterBlock],
+        source: Source,
+        collected: dict[str, Array] | None = None,
     ) -> Binding:
         return bind(
             source,
             flat,
             self._symbols(),
             settings=self._shared_settings if self.shares else self.settings,
+            collected=collected,
             block_size=self.blocks.size,
             blocks=moved,
             share=self.shares,

@@ -21,7 +21,6 @@ from wyrm_py.graph.op import Array
 from wyrm_py.graph.stream import Stream
 from wyrm_py.leaves import ParameterNode
 from wyrm_py.optim import Optimizer
-from wyrm_py.parameters import SharedArray
 
 Run = Callable[[int, int], tuple[float, float]]
 
@@ -65,6 +64,28 @@ class NativeTask:
         return run
 
 
+class NativeRounds:
+    """A worker of synchronous mode, native: see `parallel.synchronous`."""
+
+    def __init__(self, collect: Binding, apply: Binding, blocks: Blocks) -> None:
+        self._collect, self._apply = collect.open(), apply.open()
+        self._apply.control[1] = 1
+        self._order = blocks.order(self._collect.order, collect.compiled)
+        self._seed = blocks.seed
+
+    def fill(self, epoch: int, block: int) -> int:
+        """Make the order of a block; return its number of examples."""
+        return self._order.fill(epoch, block)
+
+    def collect(self, begin: int, end: int, epoch: int, draw: int) -> float:
+        """Take the gradient of one step; return the sum of its losses."""
+        return self._collect.run(begin, end, self._seed, epoch, draw)
+
+    def apply(self) -> None:
+        """Update the parameters by it."""
+        self._apply.call(self._apply.address)
+
+
 @dataclass
 class NumpyTask:
     """Runs blocks through the NumPy engine, on a copy of the graph."""
@@ -78,8 +99,11 @@ class NumpyTask:
 
     def open(self, worker: int) -> Run:
         """Build this worker's graph."""
-        walker = Walker(self)
-        return walker.run
+        return self.worker().run
+
+    def worker(self) -> Walker:
+        """Return a worker with a graph of its own."""
+        return Walker(self)
 
 
 class Walker:
@@ -100,43 +124,48 @@ class Walker:
         self.array = np.empty(task.blocks.size, np.uint32)
         self.order = task.blocks.order(self.array)
         self.random = self.plan.random()
+        self.gradients: list[Any] = []
 
     def run(self, epoch: int, block: int) -> tuple[float, float]:
         """Run one block; return the sum of losses and the number of examples."""
-        count = self.order.fill(epoch, block)
-        seed = self.task.blocks.seed
-        for number, application in enumerate(self.random):
-            application.stream = Stream(seed, epoch, block, number)
+        count = self.fill(epoch, block)
+        self.start_streams(epoch, block)
         total = 0.0
         size = self.task.batch_size or 1
         for begin in range(0, count, size):
             examples = self.array[begin : min(begin + size, count)]
-            total += self.step(examples) * len(examples)
+            total += self._take(examples)
+            self.apply()
         return total, count
 
-    def step(self, examples: Array) -> float:
-        """Update the parameters by one step; return the mean loss."""
-        loss, gradients = self.gradients(examples)
-        blocks = [update.block for update in self.plan.updates]
-        pairs = [
-            (b, g) for b, g in zip(blocks, gradients, strict=True) if g is not None
-        ]
-        self.task.optimizer.apply(pairs)
-        return loss
+    def start_streams(self, epoch: int, block: int) -> None:
+        """Start the stream of every random op, as native code does."""
+        seed = self.task.blocks.seed
+        for number, application in enumerate(self.random):
+            application.stream = Stream(seed, epoch, block, number)
 
-    def gradients(self, examples: Array) -> tuple[float, list[Any]]:
-        """Return the mean loss of a step and the gradient of each block."""
+    def fill(self, epoch: int, block: int) -> int:
+        """Make the order of a block; return its number of examples."""
+        return self.order.fill(epoch, block)
+
+    def collect(self, begin: int, end: int, epoch: int, draw: int) -> float:
+        """Take the gradient of one step; return the sum of its losses."""
+        self.start_streams(epoch, draw)
+        return self._take(self.array[begin:end])
+
+    def apply(self) -> None:
+        """Update the parameters by the gradient taken last."""
+        blocks = [update.block for update in self.plan.updates]
+        pairs = zip(blocks, self.gradients, strict=True)
+        self.task.optimizer.apply([(b, g) for b, g in pairs if g is not None])
+
+    def _take(self, examples: Array) -> float:
+        """Compute a step's gradients; return its loss, times its examples."""
         batched = self.task.batch_size is not None
         for column in self.columns:
             column.feed(examples, batched)
         engine.run(self.plan.forward)
         engine.run(self.plan.backward)
         root = self.plan.root.value
-        return float(root.sum()) / max(root.size, 1), engine.gradients(
-            self.plan.updates
-        )
-
-
-def opened(array: Any) -> Array:
-    """Return the array of a shared array, or the array itself."""
-    return array.array if isinstance(array, SharedArray) else array  # type: ignore[no-any-return]
+        self.gradients = engine.gradients(self.plan.updates)
+        return float(root.sum()) / max(root.size, 1) * len(examples)

@@ -72,6 +72,7 @@ def bind(
     *,
     settings: Any = None,
     output: Any = None,
+    collected: dict[str, Array] | None = None,
     block_size: int = 1,
     blocks: Mapping[int, ParameterBlock] | None = None,
     share: bool = False,
@@ -85,6 +86,8 @@ def bind(
     symbols : largest batch size and ragged lengths; they size the scratch
     settings : float64 array of the optimizer's numbers
     output : array an evaluation writes to
+    collected : memory of collected gradients, made here by name if missing, so
+        that the step that collects and the one that applies share it
     block_size : examples of the largest block; the order has that length
     blocks : replacements for parameter blocks, by identity
     share : put constants into shared memory
@@ -108,6 +111,9 @@ def bind(
             return given[slot.kind]
         if slot.kind == "column":
             return columns[slot.source]
+        if slot.kind == "collected" and collected is not None:
+            length = _length(symbols, *slot.source)
+            return collected.setdefault(slot.name, aligned(length, slot.dtype))
         if slot.kind == "streams":
             return Scratch(len(source.streams))
         return Scratch(_length(symbols, *slot.source))

@@ -78,7 +78,7 @@ class LeafLoader:
         at = "k" if not self.batched else f"(k + {batch_index})"
         if self.batched and batch_index == "0":
             at = "k"
-        return f"u64(order[{at} - begin])" if self.shuffled else f"u64({at})"
+        return f"u64(order[{at}])" if self.shuffled else f"u64({at})"
 
     def _dense(self, leaf: LeafNode) -> Operand:
         shape, kind = self.extents.shapes[leaf], leaf.dtype

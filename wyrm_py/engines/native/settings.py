@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from wyrm_py.leaves import LeafNode
@@ -16,12 +16,13 @@ class Settings:
     batched : the fed nodes' first axis is the batch
     shuffled : examples are taken in the order of an array
     prefetch : rows are asked for ahead of their use
-    collect : add gradients up instead of applying them
+    gradients : what becomes of them; a synchronous round collects the gradients
+        of every worker before it applies any
     int32 : columns of row numbers that are int32 rather than int64
     """
 
     batched: bool = False
     shuffled: bool = False
     prefetch: bool = False
-    collect: bool = False
+    gradients: Literal["apply", "collect", "apply collected"] = "apply"
     int32: frozenset[tuple[LeafNode, str]] = frozenset()

@@ -31,7 +31,7 @@ class Slot:
 
     kind : "control", "sizes", "settings", "order", "streams", "output",
         "value" (of a parameter block), "state" (block, slot), "constant",
-        "column" (leaf, part of a ragged leaf or ""), "workspace" (extents, more):
+        "collected" (as workspace), "column" (leaf, part of a ragged leaf or ""), "workspace" (extents, more):
         scratch of that shape and `more` elements
     """
 

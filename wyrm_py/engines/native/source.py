@@ -109,16 +109,27 @@ class Generator:
             self.applications, self.extents, leaves, self._kept()
         )
         self._assign_storage()
-        self._write_body()
+        if self.settings.gradients != "apply collected":
+            self._write_body()
         if self.optimizer is None:
             self._write_output()
         else:
-            self._write_loss()
-            aliased = {a.outputs[0] for a in self.grouping.aliases}
-            UpdateWriter(
-                self.writer, self.slots, self.optimizer, self.operands, aliased
-            ).write(self.plan.updates)
+            self._write_updates(self.optimizer)
         return Source(self._module(), self.slots, self.extents, self.streams)
+
+    def _write_updates(self, optimizer: Optimizer) -> None:
+        aliased = {a.outputs[0] for a in self.grouping.aliases}
+        updates = UpdateWriter(
+            self.writer, self.slots, optimizer, self.operands, aliased
+        )
+        if self.settings.gradients == "apply collected":
+            updates.apply_collected(self.plan.updates)
+            return
+        self._write_loss()
+        if self.settings.gradients == "collect":
+            updates.collect(self.plan.updates)
+        else:
+            updates.write(self.plan.updates)
 
     def _kept(self) -> set[Node]:
         """Return the values that updates or the caller read from memory."""

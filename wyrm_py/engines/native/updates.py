@@ -17,6 +17,7 @@ from wyrm_py.engines.native.extents import Extent
 from wyrm_py.engines.native.groups import resolved, wide
 from wyrm_py.engines.native.operands import (
     Operand,
+    buffer,
     flat_index,
     local,
     plus,
@@ -69,6 +70,48 @@ class UpdateWriter:
         parts: list[Part] = []
         for update in updates:
             parts += self._parts(update)
+        self._apply(updates, parts)
+
+    def collect(self, updates: Sequence[Update]) -> None:
+        """Write gradients to memory of their own instead of applying them."""
+        for number, update in enumerate(updates):
+            self.slots.value(update.nodes[0])
+            if update.dense is not None:
+                gradient = self.operands[resolved(update.dense, self.slots.extents)]
+                held = self._collected_dense(update.block)
+                with self.writer.loops(gradient.extents) as index:
+                    at = _element(held, flat_index(index, gradient.extents))
+                    self.writer.line(f"{at} = {gradient.at(*index)}")
+                continue
+            pairs = [
+                (self.operands[pair.rows], self.operands[pair.values])
+                for pair in update.pairs
+            ]
+            count = self._copy_pairs(update.block, pairs, "collected")
+            self.slots.add("counts", np.uint64, "collected", ((), 1, len(updates)))
+            self.writer.line(f"counts[u64({number})] = {count}")
+
+    def apply_collected(self, updates: Sequence[Update]) -> None:
+        """Write the update from gradients that `collect` wrote to memory."""
+        parts: list[Part] = []
+        for number, update in enumerate(updates):
+            value = self.slots.value(update.nodes[0])
+            if update.dense is not None:
+                held = buffer(self._collected_dense(update.block), value.dtype, value.extents)
+                parts.append(self._dense(update, held))
+                continue
+            pairs = [
+                (self.operands[pair.rows], self.operands[pair.values])
+                for pair in update.pairs
+            ]
+            self._pair_memory(update.block, pairs, "collected")
+            self.slots.add("counts", np.uint64, "collected", ((), 1, len(updates)))
+            count = self.writer.fresh("count")
+            self.writer.line(f"{count} = counts[u64({number})]")
+            parts.append(self._coalesced(update.block, pairs[0][1].extents[-1], count))
+        self._apply(updates, parts)
+
+    def _apply(self, updates: Sequence[Update], parts: Sequence[Part]) -> None:
         if self.optimizer.clip_norm is not None:
             self._write_norm(parts)
         for update in updates:
@@ -170,13 +213,42 @@ class UpdateWriter:
         self, block: ParameterBlock, pairs: Sequence[tuple[Operand, Operand]]
     ) -> Part:
         """Copy all pairs together and sum repeated rows through a hash table."""
-        writer, width = self.writer, pairs[0][1].extents[-1]
+        count = self._copy_pairs(block, pairs, "workspace")
+        return self._coalesced(block, pairs[0][1].extents[-1], count)
+
+    def _names_of(self, block: ParameterBlock) -> tuple[str, str, str]:
         name = self.slots.block(block).rstrip("_")
-        rows, values, table = f"{name}_rows", f"{name}_values", f"{name}_hash"
-        sizes = [tuple(row.extents) for row, _ in pairs]
-        self.slots.add(rows, np.uint64, "workspace", (sizes, 1, 0))
-        self.slots.add(values, block.dtype, "workspace", (sizes, width, 0))
-        self.slots.add(table, np.uint64, "workspace", (sizes, 4, 4))
+        return f"{name}_rows", f"{name}_values", f"{name}_hash"
+
+    def _collected_dense(self, block: ParameterBlock) -> str:
+        name = f"{self.slots.block(block).rstrip('_')}_gradient"
+        size = int(np.prod(block.value.shape, dtype=np.int64))
+        return self.slots.add(name, block.dtype, "collected", ((), 1, size - 1))
+
+    def _pair_memory(
+        self,
+        block: ParameterBlock,
+        pairs: Sequence[tuple[Operand, Operand]],
+        kind: str,
+    ) -> None:
+        rows, values, table = self._names_of(block)
+        shapes = [tuple(row.extents) for row, _ in pairs]
+        self.slots.add(rows, np.uint64, kind, (shapes, 1, 0))
+        width = pairs[0][1].extents[-1]
+        self.slots.add(values, block.dtype, kind, (shapes, width, 0))
+        # at least twice as many places as rows, a power of two: up to four times
+        self.slots.add(table, np.uint64, "workspace", (shapes, 4, 4))
+
+    def _copy_pairs(
+        self,
+        block: ParameterBlock,
+        pairs: Sequence[tuple[Operand, Operand]],
+        kind: str,
+    ) -> str:
+        """Write all pairs one after the other; return the name of their count."""
+        self._pair_memory(block, pairs, kind)
+        writer, width = self.writer, pairs[0][1].extents[-1]
+        rows, values, _ = self._names_of(block)
         count = writer.fresh("count")
         writer.line(f"{count} = u64(0)")
         for row, value in pairs:
@@ -186,6 +258,12 @@ class UpdateWriter:
                     place = plus(times(count, width.text), j)
                     writer.line(f"{values}[{place}] = {value.at(*index, j)}")
                 writer.line(f"{count} = {count} + u64(1)")
+        return count
+
+    def _coalesced(self, block: ParameterBlock, width: Extent, count: str) -> Part:
+        """Sum repeated rows among the first `count`; hand over what is left."""
+        writer = self.writer
+        rows, values, table = self._names_of(block)
         call = f"coalesce({rows}, {values}, {count}, {width.text}, {table})"
         writer.line(f"{count} = {call}")
 
@@ -264,3 +342,8 @@ class UpdateWriter:
                 write(f"{state}[{at}] = {names[slot]}")
 
         return body
+
+
+def _element(name: str, place: str) -> str:
+    return f"{name}[{'u64(0)' if place == '0' else place}]"
+
