@@ -72,6 +72,7 @@ class Grouping:
         for application in computed:
             if application not in self.aliases:
                 self._assign(application)
+        kept = {source for node in kept for source, _ in self._origins([node])}
         self.in_memory = {
             out
             for application in computed
@@ -144,8 +145,11 @@ class Grouping:
 
         The flag says whether element by element (True) or through a view.
         """
+        return self._origins(value_inputs(application))
+
+    def _origins(self, nodes: Iterable[Node]) -> list[tuple[Node, bool]]:
         found: list[tuple[Node, bool]] = []
-        stack = [(node, True) for node in value_inputs(application)]
+        stack = [(node, True) for node in nodes]
         while stack:
             node, direct = stack.pop()
             below = node.application
