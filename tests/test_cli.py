@@ -14,7 +14,7 @@ import pytest
 
 from wyrm_py.cli import run
 from wyrm_py.data.synthetic import synthetic_ratings
-from wyrm_py.models.recommender import FactorizationRecommender
+from wyrm_py.models import FactorizationRecommender
 
 DATA = Path(__file__).parents[1] / "../shared/data/ml-100k"
 FAST = ["--epochs", "2", "--width", "8", "--jobs", "1"]

@@ -25,7 +25,7 @@ from wyrm_py.data.synthetic import synthetic_ratings
 from wyrm_py.data.titles import read_titles
 from wyrm_py.errors import SettingError, WyrmError
 from wyrm_py.evaluation import popularity_metrics, ranking_metrics
-from wyrm_py.models.recommender import FactorizationRecommender
+from wyrm_py.models import FactorizationRecommender
 
 # What Typer raises for a wrong command line, whichever click it brings.
 _UsageError: Any = typer.BadParameter.__bases__[0]

@@ -19,8 +19,8 @@ from wyrm_py.errors import (
     UnknownIdError,
 )
 from wyrm_py.evaluation import popularity_metrics, ranking_metrics
+from wyrm_py.models import FactorizationRecommender
 from wyrm_py.models.factorization import LOSSES
-from wyrm_py.models.recommender import FactorizationRecommender
 
 SIZE = 20
 DATA = Path(__file__).parents[2] / "../shared/data/ml-100k"

@@ -164,8 +164,10 @@ class FactorizationRecommender:
             begin, end = self.seen_.indptr[row : row + 2]
             candidates[self.seen_.indices[begin:end]] = False
         items = np.flatnonzero(candidates)
-        order = np.argsort(-scores[items], kind="stable")[:top]
-        return [(self.items_.ids[i], float(scores[i])) for i in items[order]]
+        if top < len(items):
+            items = items[np.argpartition(-scores[items], top - 1)[:top]]
+        best = items[np.lexsort((items, -scores[items]))]
+        return [(self.items_.ids[i], float(scores[i])) for i in best]
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model to one file, atomically and without pickle.
