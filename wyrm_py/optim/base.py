@@ -57,6 +57,10 @@ class Optimizer:
         """Return the numbers the rule uses, by name, as they are now."""
         return {"learning_rate": self.learning_rate, "l2": self.l2}
 
+    def structure(self) -> tuple[bool, ...]:
+        """Return which settings are in use at all: a step is printed for these."""
+        return self.l2 > 0, self.clip is not None, self.clip_norm is not None
+
     def slot_name(self, slot: str) -> str:
         """Return the name of a state slot on the parameter."""
         return f"{type(self).__name__.lower()}.{slot}"

@@ -145,11 +145,12 @@ class _Run:
         self.native = engine == "native"
         # synchronous rounds are short: threads, whatever the backend
         self.shares = jobs > 1 and backend == "processes" and mode == "hogwild"
+        self.structure = optimizer.structure()
         self.settings: Array = np.array(setting_values(optimizer))
         gradients = "collect" if mode == "synchronous" else "apply"
         self.source = self._print(gradients) if self.native else None
         self.extents = Extents.of(topological_order(plan.ends()), batch is not None)
-        most = max(64, min(8192, BLOCK_WORK * (batch or 1) // self._work()))
+        most = max(64, min(4096, BLOCK_WORK * (batch or 1) // self._work()))
         size = block_size_for(total, jobs, batch or 1, most)
         self.blocks = Blocks(total, size, 0, True)
 
@@ -199,7 +200,7 @@ class _Run:
         def on_epoch(_epoch: int, mean: float) -> bool:
             history.losses.append(mean)
             stop = [callback(history) is True for callback in callbacks]
-            self.settings[:] = setting_values(self.optimizer)
+            self._take_settings()
             return any(stop)
 
         with (
@@ -229,6 +230,15 @@ class _Run:
                 )
         self._record(history, report)
         return history
+
+    def _take_settings(self) -> None:
+        """Hand settings that a callback changed to the workers."""
+        if self.optimizer.structure() != self.structure:
+            raise SettingError(
+                "fit: l2, clip and clip_norm cannot be switched on or off while a "
+                "fit runs. Start with a value above zero and change that."
+            )
+        self.settings[:] = setting_values(self.optimizer)
 
     @contextmanager
     def _moved(self) -> Iterator[dict[int, ParameterBlock]]:

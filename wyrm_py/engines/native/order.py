@@ -26,7 +26,7 @@ from wyrm_py.engines.native.runtime import *
 
 
 @part
-def fill(order, numbers):
+def fill(order, runs, numbers):
     total = numbers[u64(0)]
     size = numbers[u64(1)]
     seed = numbers[u64(2)]
@@ -39,10 +39,10 @@ def fill(order, numbers):
         for p in range(count):
             order[p] = u4(begin + u64(p))
         return f8(count)
-    # a bijection of [0, 2**bits), walked until it lands below the number of runs
-    runs = total // u64(16)
+    # which runs: a bijection of [0, 2**bits), walked until it is a run's number
+    limit = total // u64(16)
     bits = u64(2)
-    while (u64(1) << bits) < runs:
+    while (u64(1) << bits) < limit:
         bits = bits + u64(1)
     mask = (u64(1) << bits) - u64(1)
     half = (bits + u64(1)) >> u64(1)
@@ -51,23 +51,47 @@ def fill(order, numbers):
     b = mix(key + u64(2)) | u64(1)
     c = mix(key + u64(3)) | u64(1)
     first = begin // u64(16)
-    filled = u64(0)
-    for r in range(first, min(first + count // u64(16), runs)):
-        x = u64(r)
+    here = min(count // u64(16), limit - first)
+    for r in range(here):
+        x = first + u64(r)
         walking = True
         while walking:
             x = (x * a + key) & mask
             x = ((x ^ (x >> half)) * b + (key >> u64(20))) & mask
             x = ((x ^ (x >> half)) * c + (key >> u64(40))) & mask
             x = x ^ (x >> half)
-            walking = x >= runs
+            walking = x >= limit
+        runs[u64(r)] = u4(x * u64(16))
+    key = stream_start(seed, epoch, block, u64(1) << u64(40))
+    full = u64(16)
+    bits = u64(4)
+    while full < count:
+        full = full + full
+        bits = bits + u64(1)
+    if full == count and here == count // u64(16):
+        # a power of two: another bijection, which runs packed
+        mask = full - u64(1)
+        half = (bits + u64(1)) >> u64(1)
+        a = (mix(key + u64(1)) & mask) | u64(1)
+        b = (mix(key + u64(2)) & mask) | u64(1)
+        c = (mix(key + u64(3)) & mask) | u64(1)
+        d = key & mask
+        f = (key >> u64(20)) & mask
+        g = (key >> u64(40)) & mask
+        for p in range(count):
+            x = (u64(p) * a + d) & mask
+            x = ((x ^ (x >> half)) * b + f) & mask
+            x = ((x ^ (x >> half)) * c + g) & mask
+            x = x ^ (x >> half)
+            order[u64(p)] = u4(u64(runs[x >> u64(4)]) + (x & u64(15)))
+        return f8(count)
+    for r in range(here):
         for q in range(u64(16)):
-            order[filled] = u4(x * u64(16) + u64(q))
-            filled = filled + u64(1)
+            order[u64(r) * u64(16) + u64(q)] = u4(u64(runs[u64(r)]) + u64(q))
     # what does not fill a run is in the last block
-    for q in range(filled, count):
+    for q in range(here * u64(16), count):
         order[u64(q)] = u4(begin + u64(q))
-    state = stream_start(seed, epoch, block, u64(1) << u64(40))
+    state = key
     for t in range(u64(1), count):
         last = count - u64(t)
         state = state + GAMMA
@@ -80,10 +104,11 @@ def fill(order, numbers):
 
 @entry
 def run(address):
-    table = array_at(address, u64(4), u64)
+    table = array_at(address, u64(6), u64)
     order = array_at(table[0], table[1], u4)
-    numbers = array_at(table[2], table[3], u8)
-    return fill(order, numbers)
+    runs = array_at(table[2], table[3], u4)
+    numbers = array_at(table[4], table[5], u8)
+    return fill(order, runs, numbers)
 '''
 
 
@@ -110,7 +135,8 @@ class Order:
         self.numbers = np.array(
             [total, block_size, seed, 0, 0, int(shuffle)], np.uint64
         )
-        arrays: list[Any] = [order, self.numbers]
+        self._runs = np.empty(max(block_size // RUN, 1), np.uint32)
+        arrays: list[Any] = [order, self._runs, self.numbers]
         self._table = np.array(
             [n for array in arrays for n in (array.ctypes.data, array.size)], np.uint64
         )
@@ -128,8 +154,12 @@ def block_size_for(examples: int, workers: int, batch_size: int, most: int) -> i
     """Return how many examples make a block.
 
     Enough blocks that workers end together, large enough that handing them out
-    costs nothing, at most `most`, and whole runs and whole batches.
+    costs nothing, at most `most`, whole runs and whole batches, and a power of
+    two if it can be: those are shuffled packed.
     """
     step = math.lcm(RUN, batch_size)
     wanted = min(max(examples // (16 * workers), 1024), most)
+    power = 1 << (max(wanted, 1).bit_length() - 1)
+    if power % step == 0:
+        return power
     return max(step, wanted // step * step)

@@ -77,8 +77,7 @@ class Slots:
     def state(self, block: ParameterBlock, slot: str) -> str:
         """Return the name of a state array, slot "<rule>.<name>", of a block."""
         name = f"{self.block(block).rstrip('_')}_{slot.rpartition('.')[2]}"
-        self.slots.append(Slot(name, np.dtype(block.dtype), "state", (block, slot)))
-        return name
+        return self.add(name, block.dtype, "state", (block, slot))
 
     def constant(self, node: Node) -> Operand:
         """Return the operand over a constant array."""

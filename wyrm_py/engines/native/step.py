@@ -46,8 +46,6 @@ class CompiledStep:
         self._root = loss
         self._optimizer = optimizer
         self._plan = Plan.training(loss, parameters)
-        self._source: Source = generate(self._plan, optimizer)
-        self.source = self._source.text
         limits = row_limits(self._plan.forward)
         self._limits = [
             [node, limit, node.application.owner, -1]
@@ -56,9 +54,15 @@ class CompiledStep:
         ]
         self._ragged = [x for x in self._plan.leaves() if isinstance(x, RAGGED)]
         self._ragged = [x for x in self._ragged if x.segments is not None]
-        self._settings = np.array(setting_values(optimizer))
-        self._version = optimizer.version
         self._drawn = 0
+        self._print()
+
+    def _print(self) -> None:
+        self._structure = self._optimizer.structure()
+        self._version = self._optimizer.version
+        self._source: Source = generate(self._plan, self._optimizer)
+        self.source = self._source.text
+        self._settings = np.array(setting_values(self._optimizer))
         self._open()
 
     def _open(self) -> None:
@@ -90,14 +94,19 @@ class CompiledStep:
         if self._ragged:
             self._point_at_entries()
         if self._optimizer.version != self._version:
-            self._settings[:] = setting_values(self._optimizer)
-            self._version = self._optimizer.version
+            self._take_settings()
         if self._source.streams:
             self._drawn += 1
             self._kernel.control[_BLOCK] = self._drawn
         loss = self._call(self._address)
         self._root._tick = -1
         return loss
+
+    def _take_settings(self) -> None:
+        if self._optimizer.structure() != self._structure:
+            self._print()
+        self._settings[:] = setting_values(self._optimizer)
+        self._version = self._optimizer.version
 
     def _point_at_entries(self) -> None:
         names = self._source.extents.ragged

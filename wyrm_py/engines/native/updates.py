@@ -332,7 +332,9 @@ class UpdateWriter:
             if self.optimizer.clip_norm is not None:
                 g = f"{g} * {names['scale']}"
             write(f"{names['value']} = {name}[{at}]")
-            write(f"{names['gradient']} = {g} + {names['l2']} * {names['value']}")
+            if self.optimizer.l2:  # off the chain of the next step where it is not used
+                g = f"{g} + {names['l2']} * {names['value']}"
+            write(f"{names['gradient']} = {g}")
             for slot, state in zip(self.optimizer.slots, states, strict=True):
                 write(f"{names[slot]} = {state}[{at}]")
             for line in lines:
