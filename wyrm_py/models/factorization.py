@@ -21,10 +21,9 @@ class Tables:
     items: ParameterNode
     biases: ParameterNode
 
-    def score(self, user: Node, item: Node) -> Node:
-        """Return the score of an item for a user, (1, 1)."""
-        likes = self.users.index(user).vector_dot(self.items.index(item))
-        return likes + self.biases.index(item)
+    def score(self, taste: Node, item: Node) -> Node:
+        """Return the score of an item, (1, 1), for a user's row, (1, D)."""
+        return taste.vector_dot(self.items.index(item)) + self.biases.index(item)
 
 
 def bpr(tables: Tables, user: Node, item: Node, known: Any) -> Node:
@@ -33,15 +32,17 @@ def bpr(tables: Tables, user: Node, item: Node, known: Any) -> Node:
     Source: Rendle et al., "BPR: Bayesian personalized ranking from implicit
     feedback", UAI 2009: -ln sigmoid(score(item) - score(negative)).
     """
+    taste = tables.users.index(user)
     negative = sample_uniform(item, len(tables.items.value), known=known, user=user)
-    better, worse = tables.score(user, item), tables.score(user, negative)
+    better, worse = tables.score(taste, item), tables.score(taste, negative)
     return -(better - worse).sigmoid().ln()
 
 
 def logistic(tables: Tables, user: Node, item: Node, known: Any) -> Node:
     """Logistic loss: yes to the item, no to a random unknown one."""
+    taste = tables.users.index(user)
     negative = sample_uniform(item, len(tables.items.value), known=known, user=user)
-    yes, no = tables.score(user, item), tables.score(user, negative)
+    yes, no = tables.score(taste, item), tables.score(taste, negative)
     return -yes.sigmoid().ln() - (-no).sigmoid().ln()
 
 
@@ -51,12 +52,12 @@ def warp(tables: Tables, user: Node, item: Node, known: Any) -> Node:
     Source: Weston et al., "WSABIE: Scaling up to large vocabulary image annotation",
     IJCAI 2011; the weight is ln(rank) as estimated from the number of tries.
     """
-    better = tables.score(user, item)
-    query = tables.users.index(user)
+    taste = tables.users.index(user)
+    better = tables.score(taste, item)
     negative, weight = sample_warp(
-        query, tables.items, better, bias=tables.biases, known=known, user=user
+        taste, tables.items, better, bias=tables.biases, known=known, user=user
     )
-    return weight * (1.0 - better + tables.score(user, negative)).relu()
+    return weight * (1.0 - better + tables.score(taste, negative)).relu()
 
 
 @dataclass(frozen=True)
