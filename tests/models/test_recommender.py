@@ -79,7 +79,7 @@ def test_a_model_comes_back_from_a_file(fitted, tmp_path):
 
 def test_one_worker_and_a_seed_repeat_a_model():
     first, again, other = (
-        FactorizationRecommender("warp", 4, epochs=2, random_state=seed).fit(
+        FactorizationRecommender("warp", 8, epochs=2, random_state=seed).fit(
             checkerboard()
         )
         for seed in (1, 1, 2)
@@ -151,7 +151,7 @@ def test_what_was_seen_can_be_more_than_the_positives():
     board = checkerboard()
     keep = np.ones(len(board), bool)
     keep[::7] = False
-    model = FactorizationRecommender("bpr", 4, epochs=1).fit(board.take(keep), board)
+    model = FactorizationRecommender("bpr", 8, epochs=1).fit(board.take(keep), board)
     assert all(
         item % 2 != 0 or item == 4 for item, _ in model.recommend("u4", top=1000)
     )
@@ -160,14 +160,14 @@ def test_what_was_seen_can_be_more_than_the_positives():
 @pytest.mark.parametrize("loss", sorted(LOSSES))
 def test_a_user_who_knows_everything_gets_nothing_new(loss):
     ratings = Ratings.from_ids([0, 0, 0, 1], [0, 1, 2, 1])
-    model = FactorizationRecommender(loss, 4, epochs=3, random_state=0).fit(ratings)
+    model = FactorizationRecommender(loss, 8, epochs=3, random_state=0).fit(ratings)
     assert model.recommend(0) == []
     assert len(model.recommend(1)) == 2
 
 
 def test_wrong_use_is_refused(tmp_path):
     board = checkerboard()
-    model = FactorizationRecommender("bpr", 4, epochs=1)
+    model = FactorizationRecommender("bpr", 8, epochs=1)
     with pytest.raises(NotFittedError, match="recommend"):
         model.recommend("u1")
     with pytest.raises(NotFittedError, match="save"):
@@ -194,14 +194,14 @@ def test_wrong_use_is_refused(tmp_path):
 
 
 def test_divergence_is_an_error():
-    model = FactorizationRecommender("bpr", 4, learning_rate=1e30, epochs=5)
+    model = FactorizationRecommender("bpr", 8, learning_rate=1e30, epochs=5)
     with pytest.raises(DivergenceError):
         model.fit(checkerboard())
 
 
 def test_foreign_and_inconsistent_files_are_refused(tmp_path):
     path = tmp_path / "m"
-    FactorizationRecommender("bpr", 4, epochs=1).fit(checkerboard()).save(path)
+    FactorizationRecommender("bpr", 8, epochs=1).fit(checkerboard()).save(path)
     arrays, metadata = read_arrays(path)
 
     def refused(match, arrays=arrays, metadata=metadata):
