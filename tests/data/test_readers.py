@@ -1,12 +1,15 @@
 """Ratings files of every kind are read alike, and bad ones are refused by line."""
 
 import gzip
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from wyrm_py.data.ratings import Ratings
 from wyrm_py.data.readers import read_ratings
@@ -141,6 +144,26 @@ def test_dates_become_seconds(tmp_path):
     times = read_ratings(write(tmp_path / "r", text)).timestamps
     assert times is not None
     assert times.tolist() == [86400, 10]
+
+
+words = st.text(
+    st.characters(exclude_characters=' ",;|:\t', exclude_categories=["C", "Z"]),
+    min_size=1,
+    max_size=8,
+)
+rows = st.lists(
+    st.tuples(words, words, st.integers(-5, 5), st.integers(0, 10**9)), min_size=2
+)
+
+
+@settings(max_examples=80, deadline=None)
+@given(rows=rows, delimiter=st.sampled_from(["\t", ",", ";", "|", "::", " "]))
+def test_any_ids_come_back_as_written(rows, delimiter):
+    lines = [delimiter.join(map(str, row)) for row in rows]
+    lines.insert(0, delimiter.join(["user", "item", "rating", "timestamp"]))
+    with tempfile.TemporaryDirectory() as folder:
+        path = write(Path(folder) / "r", "\n".join(lines))
+        assert as_rows(read_ratings(path)) == rows
 
 
 def test_movielens_is_read_whole():
