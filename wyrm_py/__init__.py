@@ -1,12 +1,11 @@
 """wyrm_py: your own sparse model, at the speed of C++, on all cores."""
 
 from wyrm_py import errors
-from wyrm_py.errors import WyrmError
-
 from wyrm_py.checkpoint import load, save
 from wyrm_py.data.columns import RaggedColumn
 from wyrm_py.derivatives import finite_difference, gradient
 from wyrm_py.engines.native.step import CompiledStep, compile
+from wyrm_py.errors import WyrmError
 from wyrm_py.leaves import IndexInputNode, InputNode, ParameterNode, SparseInputNode
 from wyrm_py.nodes import Node
 from wyrm_py.optim import SGD, Adagrad

@@ -95,4 +95,3 @@ def finite_difference(parameter: Node, output: Node) -> tuple[Array, Array]:
         value[...] = held
         engine.run(order, draw=False)
     return numeric, analytic
-

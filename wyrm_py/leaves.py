@@ -194,8 +194,10 @@ class ParameterNode(LeafNode):
         """Write a value in place: a number fills, an array must fit the shape."""
         array = as_floats("ParameterNode.set_value", value, self.dtype)
         live = self.value
-        live[...] = array if array.ndim == 0 else fit_shape(
-            "ParameterNode.set_value", array, live.shape
+        live[...] = (
+            array
+            if array.ndim == 0
+            else fit_shape("ParameterNode.set_value", array, live.shape)
         )
         self._touch()
 
@@ -228,8 +230,6 @@ class InputNode(LeafNode):
                 array = fit_shape("InputNode.set_value", array, self.spec.shape)
             self._value[...] = array  # type: ignore[index]
         self._tick = next(ticks)
-
-
 
 
 class IndexInputNode(LeafNode):

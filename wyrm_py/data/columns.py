@@ -119,13 +119,12 @@ class Column:
         matrix = as_csr(self.who, given)
         if matrix.shape[1] != leaf.shape[1]:
             raise ShapeError(
-                f"{self.who} must have {leaf.shape[1]} columns, got "
-                f"{matrix.shape}."
+                f"{self.who} must have {leaf.shape[1]} columns, got {matrix.shape}."
             )
         if not batched and leaf.shape[0] != 1:
             raise ShapeError(
-                f"{self.who}: the node holds {leaf.shape[0]} rows. Build it with one row, or "
-                "give `batch_size`."
+                f"{self.who}: the node holds {leaf.shape[0]} rows. Build it with "
+                "one row, or give `batch_size`."
             )
         self.count = matrix.shape[0]
         self.shape = matrix.shape
@@ -160,8 +159,8 @@ class Column:
         array = np.asarray(given)
         if batched and not leaf.shape:
             raise ShapeError(
-                f"{self.who}: with `batch_size` the node needs a first axis for the batch. "
-                "Build it with shape (1,)."
+                f"{self.who}: with `batch_size` the node needs a first axis for the "
+                "batch. Build it with shape (1,)."
             )
         shape = leaf.shape[1:] if batched else leaf.shape
         wide = [n for n in shape if n != 1]
@@ -260,9 +259,7 @@ def take_columns(
 
 def _floats(who: str, array: Array, dtype: Any) -> Array:
     if array.dtype.kind not in "fiub":
-        raise DTypeError(
-            f"{who} must hold numbers, got dtype {array.dtype}."
-        )
+        raise DTypeError(f"{who} must hold numbers, got dtype {array.dtype}.")
     column = np.ascontiguousarray(array, dtype)
     if not np.isfinite(column).all():
         bad = np.argwhere(~np.isfinite(column))[0]

@@ -51,9 +51,7 @@ class Replica:
             ]
             specs = [node.spec for node in application.outputs]
             entries.append(("op", application.op, inputs, specs))
-        leaves = {
-            a.owner: number[a] for a in order if isinstance(a.owner, LeafNode)
-        }
+        leaves = {a.owner: number[a] for a in order if isinstance(a.owner, LeafNode)}
         return cls(entries), leaves
 
     def build(self) -> list[Application]:
@@ -71,9 +69,7 @@ class Replica:
         return built
 
 
-def _describe(
-    leaf: LeafNode, blocks: Mapping[int, ParameterBlock]
-) -> tuple[Any, ...]:
+def _describe(leaf: LeafNode, blocks: Mapping[int, ParameterBlock]) -> tuple[Any, ...]:
     if isinstance(leaf, ParameterNode):
         block = blocks.get(id(leaf.block), leaf.block)
         return ParameterNode, block, leaf.trainable, leaf.name

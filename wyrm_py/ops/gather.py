@@ -45,9 +45,7 @@ class Index(View):
     def locate(self, out: Operand, *inputs: Operand) -> Operand:
         return out.gathering(*inputs)
 
-    def gradient(
-        self, g: Node, out: Node, *inputs: Node
-    ) -> tuple[RowGradient, None]:
+    def gradient(self, g: Node, out: Node, *inputs: Node) -> tuple[RowGradient, None]:
         return RowGradient(inputs[1], g), None
 
 

@@ -17,7 +17,6 @@ from numpy.typing import ArrayLike
 from wyrm_py.errors import DataError, GraphError, SettingError, ShapeError
 from wyrm_py.graph.op import Array, Op, Spec, require_floats, require_index
 
-
 if TYPE_CHECKING:
     from wyrm_py.engines.native.operands import Operand
     from wyrm_py.engines.native.writer import Writer
@@ -391,5 +390,3 @@ def require_user(name: str, known: Any, user: Node | None) -> None:
             f"{name}: `known` and `user` go together: the known rows of each user, "
             "and the index node of the example's user."
         )
-
-

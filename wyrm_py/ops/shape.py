@@ -182,7 +182,11 @@ def _stride(op: Op, length: int | None, part: Part, index: str) -> str:
             raise CompileError(_VARYING.format(op.name))
         start, step = start or 0, 1
     if step < 0:
-        return f"(u64({start}) - u64({-step}) * {index})" if index != "0" else f"u64({start})"
+        return (
+            f"(u64({start}) - u64({-step}) * {index})"
+            if index != "0"
+            else f"u64({start})"
+        )
     scaled = index if step == 1 or index == "0" else f"u64({step}) * {index}"
     if start == 0:
         return scaled

@@ -48,10 +48,13 @@ def evaluate(
     ------
     The errors of `fit` about inputs and settings.
     """
-    whole = isinstance(batch_size, int | np.integer) and not isinstance(batch_size, bool)
+    whole = isinstance(batch_size, int | np.integer) and not isinstance(
+        batch_size, bool
+    )
     if batch_size is not None and (not whole or batch_size < 1):
         raise SettingError(
-            f"evaluate: batch_size must be an integer of at least 1, got {batch_size!r}."
+            "evaluate: batch_size must be an integer of at least 1, "
+            f"got {batch_size!r}."
         )
     plan = Plan.evaluation(node)
     batched = batch_size is not None

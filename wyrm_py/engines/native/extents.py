@@ -141,7 +141,8 @@ class Extents:
                 self.sizes.append(length // WIDE if wide else length)
                 names[match.group()] = f"d{len(names)}"
                 unpacking.append(
-                    f"d{len(names) - 1} = " + (f"u64({WIDE}) * {slot}" if wide else slot)
+                    f"d{len(names) - 1} = "
+                    + (f"u64({WIDE}) * {slot}" if wide else slot)
                 )
             return names[match.group()]
 
@@ -213,17 +214,17 @@ def _infer(
     return specs
 
 
-def _leaf_shape(
-    node: Node, found: Extents, probe: dict[str, int]
-) -> tuple[int, ...]:
+def _leaf_shape(node: Node, found: Extents, probe: dict[str, int]) -> tuple[int, ...]:
     owner = node.application.owner
     batch = probe.get("batch")
-    if isinstance(owner, RAGGED) and owner in found.ragged and node.spec.shape[1:] == ():
+    if (
+        isinstance(owner, RAGGED)
+        and owner in found.ragged
+        and node.spec.shape[1:] == ()
+    ):
         if node is owner.lengths:
             return (batch or node.shape[0],)
         return (probe[found.ragged[owner]],)
     if batch is None or isinstance(owner, ParameterNode | Constant):
         return node.shape
     return (batch, *node.shape[1:])
-
-

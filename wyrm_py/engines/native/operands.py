@@ -161,7 +161,11 @@ def local(name: str, dtype: np.dtype[Any], extents: Sequence[Extent]) -> Operand
 
 
 def offset(
-    name: str, base: str, dtype: np.dtype[Any], extents: Sequence[Extent], cast: str = ""
+    name: str,
+    base: str,
+    dtype: np.dtype[Any],
+    extents: Sequence[Extent],
+    cast: str = "",
 ) -> Operand:
     """Return an operand over the part of a flat array that starts at `base`."""
 

@@ -17,7 +17,7 @@ from numba.core import cgutils
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.extending import intrinsic, overload, register_jitable
 
-from wyrm_py.engines.native import functions as _functions  # registers overloads
+from wyrm_py.engines.native import functions as _functions  # noqa: F401 registers
 
 __all__ = [
     "GAMMA",
@@ -110,7 +110,9 @@ def _prefetch(_typing: Any, array: Any, position: Any) -> Any:
         hint = cgutils.get_or_insert_function(
             builder.module,
             ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, flag, flag, flag]),
-            "llvm.prefetch.p0i8" if "*" in str(cgutils.voidptr_t) else "llvm.prefetch.p0",
+            "llvm.prefetch.p0i8"
+            if "*" in str(cgutils.voidptr_t)
+            else "llvm.prefetch.p0",
         )
         # rw=1: the row will be written; locality 3; data cache
         builder.call(hint, [address, flag(1), flag(3), flag(1)])

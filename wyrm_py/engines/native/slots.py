@@ -31,8 +31,8 @@ class Slot:
 
     kind : "control", "sizes", "settings", "order", "streams", "output",
         "value" (of a parameter block), "state" (block, slot), "constant",
-        "collected" (as workspace), "column" (leaf, part of a ragged leaf or ""), "workspace" (extents, more):
-        scratch of that shape and `more` elements
+        "collected" (as workspace), "column" (leaf, part of a ragged leaf or ""),
+        "workspace" (extents, more): scratch of that shape and `more` elements
     """
 
     name: str
@@ -111,4 +111,3 @@ class Slots:
             f"{type_name(slot.dtype)})"
             for k, slot in enumerate(self.slots)
         ]
-

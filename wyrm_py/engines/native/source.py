@@ -30,7 +30,7 @@ from wyrm_py.engines.native.slots import CONTROL, Slots
 from wyrm_py.engines.native.updates import UpdateWriter
 from wyrm_py.engines.native.writer import Writer
 from wyrm_py.engines.plan import Plan
-from wyrm_py.graph.op import Pointwise, Reduction
+from wyrm_py.graph.op import Reduction
 from wyrm_py.graph.order import topological_order
 from wyrm_py.leaves import ParameterNode
 from wyrm_py.nodes import symbolic
@@ -105,9 +105,7 @@ class Generator:
             if application.is_leaf:
                 self.loader.add(application, self.operands)
         leaves = dict(self.operands)
-        self.grouping = Grouping(
-            self.applications, self.extents, leaves, self._kept()
-        )
+        self.grouping = Grouping(self.applications, self.extents, leaves, self._kept())
         self._assign_storage()
         if self.settings.gradients != "apply collected":
             self._write_body()
@@ -186,8 +184,10 @@ class Generator:
                 for node, _ in self.grouping.sources(member)
             ]
             single = all(not wide(self.extents.shapes[out]) for out in outs)
-            if group.space is None and single and all(
-                self._is_row(node, done) for node in reads
+            if (
+                group.space is None
+                and single
+                and all(self._is_row(node, done) for node in reads)
             ):
                 found.append(group)
                 done.update(group.members)
@@ -323,9 +323,7 @@ class Generator:
         out = application.outputs[0]
         if out in self.grouping.in_memory:
             free = iter(outer)
-            places = [
-                "0" if e.is_one else next(free) for e in self.extents.shapes[out]
-            ]
+            places = ["0" if e.is_one else next(free) for e in self.extents.shapes[out]]
             self.writer.line(
                 f"{self.operands[out].at(*places)} = {self._total(application)}"
             )
@@ -441,7 +439,9 @@ class Generator:
             *unpack,
             f"    return steps({arguments})",
         ]
-        return HEADER + "\n" + head + "\n".join(lines) + "\n\n\n" + "\n".join(run) + "\n"
+        return (
+            HEADER + "\n" + head + "\n".join(lines) + "\n\n\n" + "\n".join(run) + "\n"
+        )
 
     def _settings_lines(self) -> list[str]:
         if self.optimizer is None:

@@ -117,7 +117,7 @@ class CompiledStep:
             self._kernel.point(place, columns[source])
 
 
-def compile(  # noqa: A001
+def compile(
     loss: Node,
     optimizer: Optimizer,
     parameters: Iterable[ParameterNode] | None = None,

@@ -97,7 +97,9 @@ class UpdateWriter:
         for number, update in enumerate(updates):
             value = self.slots.value(update.nodes[0])
             if update.dense is not None:
-                held = buffer(self._collected_dense(update.block), value.dtype, value.extents)
+                held = buffer(
+                    self._collected_dense(update.block), value.dtype, value.extents
+                )
                 parts.append(self._dense(update, held))
                 continue
             pairs = [
@@ -134,8 +136,7 @@ class UpdateWriter:
         if update.dense is not None:
             return [self._dense(update, self._own(update.dense))]
         pairs = [
-            (self.operands[pair.rows], self._own(pair.values))
-            for pair in update.pairs
+            (self.operands[pair.rows], self._own(pair.values)) for pair in update.pairs
         ]
         if all(not wide(rows.extents) for rows, _ in pairs) and len(pairs) <= COMPARED:
             return self._compared(update.block, pairs)
@@ -348,4 +349,3 @@ class UpdateWriter:
 
 def _element(name: str, place: str) -> str:
     return f"{name}[{'u64(0)' if place == '0' else place}]"
-
