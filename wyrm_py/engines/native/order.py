@@ -68,22 +68,23 @@ def fill(order, runs, numbers):
     while full < count:
         full = full + full
         bits = bits + u64(1)
-    if full == count and here == count // u64(16):
-        # a power of two: another bijection, which runs packed
-        mask = full - u64(1)
+    if full == count and full <= u64(65536) and here == count // u64(16):
+        # a power of two: another bijection, in 32 bits, which runs packed
+        low = u4(full - u64(1))
         half = (bits + u64(1)) >> u64(1)
-        a = (mix(key + u64(1)) & mask) | u64(1)
-        b = (mix(key + u64(2)) & mask) | u64(1)
-        c = (mix(key + u64(3)) & mask) | u64(1)
-        d = key & mask
-        f = (key >> u64(20)) & mask
-        g = (key >> u64(40)) & mask
+        h = u4(half)
+        a4 = u4(mix(key + u64(1)) & u64(low)) | u4(1)
+        b4 = u4(mix(key + u64(2)) & u64(low)) | u4(1)
+        c4 = u4(mix(key + u64(3)) & u64(low)) | u4(1)
+        d = u4(key & u64(low))
+        f = u4((key >> u64(20)) & u64(low))
+        g = u4((key >> u64(40)) & u64(low))
         for p in range(count):
-            x = (u64(p) * a + d) & mask
-            x = ((x ^ (x >> half)) * b + f) & mask
-            x = ((x ^ (x >> half)) * c + g) & mask
-            x = x ^ (x >> half)
-            order[u64(p)] = u4(u64(runs[x >> u64(4)]) + (x & u64(15)))
+            y = u4(u4(u4(p) * a4 + d) & low)
+            y = u4(u4(u4(y ^ u4(y >> h)) * b4 + f) & low)
+            y = u4(u4(u4(y ^ u4(y >> h)) * c4 + g) & low)
+            y = u4(y ^ u4(y >> h))
+            order[u64(p)] = u4(runs[u64(y >> u4(4))] + u4(y & u4(15)))
         return f8(count)
     for r in range(here):
         for q in range(u64(16)):
