@@ -83,14 +83,14 @@ def run(arguments: list[str]) -> int:
     except _UsageError as error:
         message = error.format_message()
         message = message.replace("Value error, ", "")  # Typer 0.29 has pydantic's
-        return _fail(f"{message} See `wyrm --help`.", 2) if message else 2
+        return _fail(f"{message.rstrip('.')}. See `wyrm --help`.", 2) if message else 2
     except SettingError as error:
         return _fail(str(error), 2)
     except WyrmError as error:
         return _fail(str(error), 1)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        return _fail(f"{where}{error.strerror or error}.", 1)
+        return _fail(f"{where}{error.strerror or error}".rstrip(".") + ".", 1)
 
 
 def _stoppable(command: Callable[..., None]) -> Callable[..., None]:

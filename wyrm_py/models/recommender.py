@@ -240,14 +240,14 @@ class FactorizationRecommender:
     def _first_tables(self, ratings: Ratings) -> Tables:
         rng = np.random.default_rng(self.random_state)
 
-        def normal(rows: int) -> ParameterNode:
+        def normal(rows: int, name: str) -> ParameterNode:
             values = rng.standard_normal((rows, self.width), np.float32)
-            return ParameterNode(values * np.float32(self.initial_scale))
+            return ParameterNode(values * np.float32(self.initial_scale), name=name)
 
         return Tables(
-            users=normal(ratings.n_users),
-            items=normal(ratings.n_items),
-            biases=ParameterNode(np.zeros((ratings.n_items, 1))),
+            users=normal(ratings.n_users, "user vectors"),
+            items=normal(ratings.n_items, "item vectors"),
+            biases=ParameterNode(np.zeros((ratings.n_items, 1)), name="item biases"),
         )
 
     def _checked_loss(self) -> Loss:
