@@ -223,12 +223,12 @@ class InputNode(LeafNode):
     def set_value(self, value: ArrayLike) -> None:
         """Write a value in place: a number fills, an array must fit the shape."""
         if type(value) is float or type(value) is int:  # the fast path of loops
-            self._value.fill(value)  # type: ignore[union-attr]
+            self._value.fill(value)
         else:
             array = as_floats("InputNode.set_value", value, self.spec.dtype)
             if array.ndim:
                 array = fit_shape("InputNode.set_value", array, self.spec.shape)
-            self._value[...] = array  # type: ignore[index]
+            self.value[...] = array
         self._tick = next(ticks)
 
 
@@ -277,7 +277,7 @@ class IndexInputNode(LeafNode):
     def set_value(self, indices: ArrayLike) -> None:
         """Set the row numbers; an int fills a node of fixed shape."""
         if type(indices) is int and self.capacity is None and indices >= 0:
-            self._value.fill(indices)  # type: ignore[union-attr]
+            self._value.fill(indices)
             self._tick = next(ticks)
             return
         array = as_rows("IndexInputNode.set_value", indices)
@@ -287,9 +287,9 @@ class IndexInputNode(LeafNode):
             self._set_entries(array)
         elif array.ndim:
             owner = "IndexInputNode.set_value"
-            self._value[...] = fit_shape(owner, array, self.spec.shape)  # type: ignore[index]
+            self.value[...] = fit_shape(owner, array, self.spec.shape)
         else:
-            self._value.fill(int(array))  # type: ignore[union-attr]
+            self.value.fill(int(array))
         self._touch()
 
 

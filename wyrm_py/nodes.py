@@ -31,7 +31,7 @@ from wyrm_py.ops.softmax import SoftmaxMethods
 
 if TYPE_CHECKING:
     from wyrm_py.engines.plan import Backward
-    from wyrm_py.leaves import ParameterNode
+    from wyrm_py.leaves import LeafNode, ParameterNode
     from wyrm_py.ops.methods import Value
 
 ticks = itertools.count(1)
@@ -51,7 +51,7 @@ class Application:
     __slots__ = ("inputs", "op", "outputs", "owner", "stream")
 
     def __init__(
-        self, op: Op, inputs: tuple[Node, ...], owner: Node | None = None
+        self, op: Op, inputs: tuple[Node, ...], owner: LeafNode | None = None
     ) -> None:
         self.op = op
         self.inputs = inputs

@@ -7,7 +7,7 @@ need, and one update per parameter block.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -174,7 +174,7 @@ def _dense(node: Node, flow: Contributions) -> Node | None:
 
 
 def _new_applications(
-    root: Node, flows: list[tuple[Node, Node | None, list[RowGradient]]]
+    root: Node, flows: Sequence[tuple[Node, Node | None, list[RowGradient]]]
 ) -> list[Application]:
     """Return the gradient applications: what flows need beyond the forward."""
     ends: list[Node] = []

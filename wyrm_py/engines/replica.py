@@ -34,7 +34,7 @@ class Replica:
     @classmethod
     def of(
         cls, root: Node, blocks: Mapping[int, ParameterBlock] | None = None
-    ) -> tuple[Replica, dict[Node, int]]:
+    ) -> tuple[Replica, dict[LeafNode, int]]:
         """Return the replica of a root and the number of each leaf in it."""
         replaced = blocks or {}
         order = topological_order([root])

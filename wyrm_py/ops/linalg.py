@@ -145,7 +145,8 @@ class LinalgMethods(Methods):
         return self.dot(other)
 
     def __rmatmul__(self, other: Value) -> Node:
-        return self._constant(other).dot(self)
+        left, right = self._pair(other)
+        return right.dot(left)
 
     def vector_dot(self, other: Value) -> Node:
         """Inner products along the last axis, (..., D), (..., D) to (..., 1)."""

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 if TYPE_CHECKING:
     from wyrm_py.graph.op import Op, Spec
-    from wyrm_py.nodes import Node
+    from wyrm_py.nodes import Application, Node
 
     Value: TypeAlias = Node | ArrayLike
 
@@ -23,9 +23,9 @@ class Methods:
 
     __slots__ = ()
 
-    spec: Spec
-
     if TYPE_CHECKING:
+        spec: Spec
+        application: Application
 
         def _apply(self, op: Op, *others: Value) -> Node: ...
 

@@ -13,7 +13,6 @@ from wyrm_py.ops.methods import Methods
 from wyrm_py.ops.softmax import Softmax
 
 if TYPE_CHECKING:
-    from wyrm_py.graph.op import Op
     from wyrm_py.nodes import Node
     from wyrm_py.ops.methods import Value
 
@@ -162,16 +161,3 @@ class PointwiseMethods(Methods):
     def maximum(self, other: Value) -> Node:
         """Return the larger of two values, element by element."""
         return self._apply(Maximum(), other)
-
-    if TYPE_CHECKING:
-
-        @property
-        def application(self) -> _Application: ...
-
-
-if TYPE_CHECKING:
-    from typing import Protocol
-
-    class _Application(Protocol):
-        op: Op
-        inputs: tuple[Node, ...]

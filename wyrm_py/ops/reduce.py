@@ -188,7 +188,7 @@ class ReduceMethods(Methods):
 
     if TYPE_CHECKING:
 
-        def reshape(self, *shape: int) -> Node: ...
+        def reshape(self, *shape: int | Sequence[int]) -> Node: ...
 
 
 def _static(axis: int | Sequence[int] | None) -> Axes:

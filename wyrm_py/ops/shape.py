@@ -110,7 +110,8 @@ class Squeeze(View):
         return (g.expand_dims(self.axis),)
 
 
-Part = tuple[int | None, int | None, int | None] | int
+Cut = tuple[int | None, int | None, int | None]
+Part = Cut | int
 
 
 @dataclass(frozen=True)
@@ -175,12 +176,14 @@ def _position(op: Op, length: int | None, part: int) -> str:
     return f"u64({part if part >= 0 else part + (length or 0)})"
 
 
-def _stride(op: Op, length: int | None, part: Part, index: str) -> str:
-    start, stop, step = slice(*part).indices(length) if length is not None else part  # type: ignore[misc]
+def _stride(op: Op, length: int | None, part: Cut, index: str) -> str:
     if length is None:
-        if stop is not None or (start or 0) < 0 or (step or 1) != 1:
+        first, stop, each = part
+        if stop is not None or (first or 0) < 0 or (each or 1) != 1:
             raise CompileError(_VARYING.format(op.name))
-        start, step = start or 0, 1
+        start, step = first or 0, 1
+    else:
+        start, _, step = slice(*part).indices(length)
     if step < 0:
         return (
             f"(u64({start}) - u64({-step}) * {index})"
@@ -354,8 +357,10 @@ class ShapeMethods(Methods):
 
     def reshape(self, *shape: int | Sequence[int]) -> Node:
         """Return the same elements in another shape; one axis may be -1."""
-        flat = shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape
-        return self._apply(Reshape(tuple(int(n) for n in flat)))  # type: ignore[union-attr, arg-type]
+        lengths: list[int] = []
+        for given in shape:
+            lengths += [given] if isinstance(given, int) else given
+        return self._apply(Reshape(tuple(int(n) for n in lengths)))
 
     def expand_dims(self, axis: int) -> Node:
         """Insert an axis of length one before `axis`."""

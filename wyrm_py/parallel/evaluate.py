@@ -62,7 +62,7 @@ def evaluate(
     total = next(iter(columns.values())).count if columns else 1
     for leaf, limit in row_limits(plan.forward).items():
         if leaf.application.owner in columns:
-            columns[leaf.application.owner].check_rows(leaf, limit)  # type: ignore[index]
+            columns[leaf.application.owner].check_rows(leaf, limit)
     int32 = frozenset(
         (leaf, part)
         for leaf, column in columns.items()

@@ -116,7 +116,7 @@ def fit(
     total = next(iter(columns.values())).count if columns else 1
     for node, limit in row_limits(plan.forward).items():
         if node.application.owner in columns:
-            columns[node.application.owner].check_rows(node, limit)  # type: ignore[index]
+            columns[node.application.owner].check_rows(node, limit)
     jobs = max(1, min(resolve_jobs(n_jobs), total))
     run = _Run(plan, optimizer, columns, total, jobs, backend, mode, engine, batch)
     run.blocks.shuffle, run.blocks.seed = shuffle, _seed(random_state)

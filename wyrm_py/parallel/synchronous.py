@@ -61,7 +61,7 @@ def run_rounds(
             ]
             for steps in zip_longest(*turns):
                 busy = [(w, s) for w, s in zip(workers, steps, strict=True) if s]
-                loss += math.fsum(spread(_collect, busy))  # type: ignore[operator]
+                loss += math.fsum(spread(_collect, busy))
                 for worker, _ in busy:
                     worker.apply()
                 if not math.isfinite(loss):

@@ -16,7 +16,13 @@ from typing import TYPE_CHECKING
 
 from wyrm_py.errors import CompileError
 from wyrm_py.graph.op import Spec
-from wyrm_py.leaves import Constant, IndexInputNode, ParameterNode, SparseInputNode
+from wyrm_py.leaves import (
+    Constant,
+    IndexInputNode,
+    LeafNode,
+    ParameterNode,
+    SparseInputNode,
+)
 
 if TYPE_CHECKING:
     from wyrm_py.nodes import Application, Node
@@ -73,7 +79,7 @@ class Extents:
     shapes: dict[Node, tuple[Extent, ...]] = field(default_factory=dict)
     sizes: list[int] = field(default_factory=list)
     varying: list[tuple[str, str]] = field(default_factory=list)
-    ragged: dict[Node, str] = field(default_factory=dict)
+    ragged: dict[LeafNode, str] = field(default_factory=dict)
     batch: str | None = None
 
     @classmethod
@@ -190,7 +196,7 @@ _NOT_AFFINE = (
 )
 
 
-def _ragged_owner(application: Application) -> Node | None:
+def _ragged_owner(application: Application) -> LeafNode | None:
     owner = application.owner
     if isinstance(owner, SparseInputNode):
         return owner

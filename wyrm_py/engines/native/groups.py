@@ -192,8 +192,7 @@ def reduced_axes(
             if e.is_one and not whole[lead + k].is_one
         )
         return whole, (*range(lead), *stretched)
-    assert isinstance(op, Reduction)
-    return whole, op.axes(len(whole))
+    return whole, op.axes(len(whole)) if isinstance(op, Reduction) else ()
 
 
 def broadcast_extents(shapes: list[Space]) -> Space:

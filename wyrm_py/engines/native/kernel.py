@@ -168,7 +168,8 @@ class Kernel:
         if isinstance(entry, State):
             block = entry.block
             return block.value if entry.slot is None else block.slot(entry.slot)
-        return entry.array if isinstance(entry, SharedArray) else entry  # type: ignore[no-any-return]
+        array: Array = entry.array if isinstance(entry, SharedArray) else entry
+        return array
 
     def point(self, place: int, array: Array) -> None:
         """Put an array into the table of addresses."""

@@ -48,7 +48,7 @@ FASTMATH = {"reassoc", "nsz", "arcp", "contract", "afn"}
 _OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": FASTMATH}
 
 
-class NoAlias(CompilerBase):  # type: ignore[misc]
+class NoAlias(CompilerBase):
     """Compiles a function whose array arguments never overlap.
 
     Spares the alias checks at the entry of each short loop (LSTM step 8.4 to
@@ -73,7 +73,7 @@ def entry(function: Callable[..., Any]) -> Callable[..., Any]:
 # -- memory ------------------------------------------------------------------
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def _pointer(_typing: Any, address: Any) -> Any:
     def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         return builder.inttoptr(arguments[0], cgutils.voidptr_t)
@@ -88,7 +88,7 @@ def array_at(address: Any, length: Any, like: Any) -> Any:
     return np.frombuffer(raw, dtype)
 
 
-@overload(array_at)  # type: ignore[untyped-decorator]
+@overload(array_at)
 def _array_at(address: Any, length: Any, like: Any) -> Any:
     def native(address: Any, length: Any, like: Any) -> Any:
         return carray(_pointer(address), (length,), like)
@@ -100,7 +100,7 @@ def prefetch(array: Any, position: Any) -> None:
     """Ask for the cache line of array[position] ahead of its use."""
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def _prefetch(_typing: Any, array: Any, position: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         kind = signature.args[0]
@@ -121,7 +121,7 @@ def _prefetch(_typing: Any, array: Any, position: Any) -> Any:
     return types.none(array, position), generate
 
 
-@overload(prefetch)  # type: ignore[untyped-decorator]
+@overload(prefetch)
 def _prefetch_overload(array: Any, position: Any) -> Any:
     def native(array: Any, position: Any) -> None:
         _prefetch(array, position)
@@ -132,7 +132,7 @@ def _prefetch_overload(array: Any, position: Any) -> Any:
 # -- random bits: wyrm_py.graph.stream in native integers ----------------------
 
 
-@register_jitable(**_OPTIONS)  # type: ignore[untyped-decorator]
+@register_jitable(**_OPTIONS)
 def mix(x: Any) -> Any:
     """Return SplitMix64's finaliser of a u64."""
     x = (x ^ (x >> u64(30))) * u64(0xBF58476D1CE4E5B9)
@@ -140,7 +140,7 @@ def mix(x: Any) -> Any:
     return x ^ (x >> u64(31))
 
 
-@register_jitable(**_OPTIONS)  # type: ignore[untyped-decorator]
+@register_jitable(**_OPTIONS)
 def stream_start(seed: Any, epoch: Any, block: Any, number: Any) -> Any:
     """Return the state of stream `number` at the start of a block."""
     state = mix(seed + GAMMA)
@@ -152,7 +152,7 @@ def stream_start(seed: Any, epoch: Any, block: Any, number: Any) -> Any:
 # -- rows ----------------------------------------------------------------------
 
 
-@register_jitable(**_OPTIONS)  # type: ignore[untyped-decorator]
+@register_jitable(**_OPTIONS)
 def coalesce(rows: Any, values: Any, count: Any, width: Any, slots: Any) -> Any:
     """Sum the values of repeated rows in place; return how many rows are left.
 

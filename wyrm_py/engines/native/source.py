@@ -302,9 +302,9 @@ class Generator:
         free = iter(index)
         places = ["0" if e.is_one else next(free) for e in whole]
         text = self._expression(application, places)
-        if self._is_sum(application):
+        if isinstance(application.op, Reduction) and self._is_sum(application):
             total = self._total(application)
-            if application.op.combine == "max":  # type: ignore[union-attr]
+            if application.op.combine == "max":
                 self.writer.line(f"{total} = maximum({total}, {text})")
             else:
                 self.writer.line(f"{total} = {total} + {text}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -48,9 +49,9 @@ class CompiledStep:
         self._plan = Plan.training(loss, parameters)
         limits = row_limits(self._plan.forward)
         self._limits = [
-            [node, limit, node.application.owner, -1]
+            _Limit(node, limit, node.application.owner)
             for node, limit in limits.items()
-            if isinstance(node.application.owner, LeafNode)
+            if node.application.owner is not None
         ]
         self._ragged = [x for x in self._plan.leaves() if isinstance(x, RAGGED)]
         self._ragged = [x for x in self._ragged if x.segments is not None]
@@ -88,9 +89,9 @@ class CompiledStep:
     def __call__(self) -> float:
         """Run one step on the inputs' current values; return the loss."""
         for limit in self._limits:
-            if limit[2]._tick != limit[3]:
-                check_rows("index", limit[0].value, limit[1])
-                limit[3] = limit[2]._tick
+            if limit.leaf._tick != limit.checked:
+                check_rows("index", limit.node.value, limit.rows)
+                limit.checked = limit.leaf._tick
         if self._ragged:
             self._point_at_entries()
         if self._optimizer.version != self._version:
@@ -115,6 +116,16 @@ class CompiledStep:
         columns = _columns(self._ragged)
         for source, place in self._places.items():
             self._kernel.point(place, columns[source])
+
+
+@dataclass(slots=True)
+class _Limit:
+    """Row numbers of a leaf must stay below `rows`; `checked` is when they did."""
+
+    node: Node
+    rows: int
+    leaf: LeafNode
+    checked: int = -1
 
 
 def compile(
