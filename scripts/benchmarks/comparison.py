@@ -53,6 +53,7 @@ class _Result:
         self._readings: list[tuple[float, float]] = []
         self._judged: list[Quality] = []
         self._seconds: list[float] = []
+        self._others: list[float] = []
         self._failure: str | None = None
 
     def train(self, dataset: Dataset, epochs: int, turn: int, chunk: int) -> None:
@@ -71,6 +72,7 @@ class _Result:
             return
         self._readings += per_example(marks[1:], system.examples(dataset), chunk)
         self._seconds.append((marks[-1].wall - marks[0].wall) / 1e9)
+        self._others.append((marks[-1] - marks[1]).others())
         if scores is not None:
             self._judged.append(judge(scores, dataset))
 
@@ -83,7 +85,12 @@ class _Result:
             return record
         record.timed(summarise(self._readings))
         seconds = round(float(np.median(self._seconds)), 3)
-        record.extra = {"epochs": epochs, "train_seconds": seconds}
+        others = round(float(np.median(self._others)), 2)
+        record.extra = {
+            "epochs": epochs,
+            "train_seconds": seconds,
+            "cores_held_by_others": others,
+        }
         if self._judged:
             auc, precision = np.mean(self._judged, axis=0)
             record.auc = round(float(auc), 4)

@@ -183,14 +183,13 @@ class HandFused:
         marks = [Mark(0, 0)]
         loop = self._bound()
         for _ in range(epochs):
-            order = rng.permutation(dataset.examples)
+            order = _order(rng, dataset.examples)
             negatives = rng.integers(0, dataset.n_items, dataset.examples, dtype=u64)
             columns = (users[order], items[order], negatives)
             before = mark()
             loop(*columns, u64(dataset.width // 16), self._rate)
-            after = mark()
-            cpu = marks[-1].cpu + after.cpu - before.cpu
-            marks.append(Mark(cpu, marks[-1].wall + after.wall - before.wall))
+            spent, last = mark() - before, marks[-1]
+            marks.append(Mark(*(a + b for a, b in zip(last, spent, strict=True))))
         return marks
 
     def _bound(self) -> Any:
@@ -210,6 +209,21 @@ class HandFused:
         """Inner products of the tables."""
         users, items = self._tables
         return lambda block: np.asarray(users[block] @ items.T, f4)
+
+
+def _order(rng: np.random.Generator, examples: int) -> NDArray[np.int64]:
+    """Shuffle as wyrm_py does: runs of 16 over everything, then within blocks.
+
+    Positives are sorted by user, so the order decides how often a user's row is still
+    in the cache; both sides get the same mercy.
+    """
+    run, block = 16, 2**16
+    runs = rng.permutation(examples // run)
+    order = (runs[:, None] * run + np.arange(run)).ravel()
+    order = np.concatenate([order, np.arange(len(order), examples)])
+    for start in range(0, examples, block):
+        rng.shuffle(order[start : start + block])
+    return order
 
 
 def _aligned(shape: tuple[int, ...]) -> NDArray[np.float32]:

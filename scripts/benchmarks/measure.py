@@ -29,10 +29,22 @@ PACKAGES = (
 
 
 class Mark(NamedTuple):
-    """A reading of both clocks, in nanoseconds since an arbitrary moment."""
+    """A reading of the clocks, in nanoseconds since an arbitrary moment.
+
+    `machine` is the time all cores have spent on anything at all, so that the part
+    that others took can be told.
+    """
 
     cpu: int
     wall: int
+    machine: int = 0
+
+    def __sub__(self, other: Mark) -> Mark:
+        return Mark(*(a - b for a, b in zip(self, other, strict=True)))
+
+    def others(self) -> float:
+        """Return, for a difference of marks, the cores that other work held."""
+        return max(self.machine - self.cpu, 0) / max(self.wall, 1)
 
 
 class Summary(NamedTuple):
@@ -146,7 +158,18 @@ def mark() -> Mark:
             cpu += time.clock_gettime_ns((~child << 3) | 2)
         except OSError:
             continue
-    return Mark(cpu, time.perf_counter_ns())
+    return Mark(cpu, time.perf_counter_ns(), _busy())
+
+
+def _busy() -> int:
+    """Return the time the cores were not idle, 0 where the system does not tell."""
+    try:
+        with open("/proc/stat") as stream:  # noqa: PTH123 - half the time of a Path
+            fields = [int(field) for field in stream.readline().split()[1:9]]
+    except OSError:
+        return 0
+    idle = fields[3] + fields[4]
+    return (sum(fields) - idle) * (1_000_000_000 // os.sysconf("SC_CLK_TCK"))
 
 
 def per_example(
@@ -164,9 +187,8 @@ def per_example(
     readings = []
     for first, last in zip(marks[:-chunk:chunk], marks[chunk::chunk], strict=False):
         count = examples * chunk
-        readings.append(
-            ((last.cpu - first.cpu) / count, (last.wall - first.wall) / count)
-        )
+        spent = last - first
+        readings.append((spent.cpu / count, spent.wall / count))
     return readings
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -47,13 +48,20 @@ def fit_examples(recorder: Recorder, quick: bool) -> None:
             inputs={model.x: x_column, model.y: y_column},
             epochs=11,
             random_state=0,
-            callbacks=[lambda _, marks=marks: marks.append(mark())],
+            callbacks=[_marking(marks)],
             progress=False,
         )
         readings.extend(per_example(marks, examples, chunk=2))
     config = {"optimizer": "sgd", "workers": 1, "examples": examples}
     record = Measurement("regression-fit", "wyrm_py", config)
     recorder.add(record.timed(summarise(readings)))
+
+
+def _marking(marks: list[Mark]) -> Callable[[Any], None]:
+    def after_epoch(_: Any) -> None:
+        marks.append(mark())
+
+    return after_epoch
 
 
 def step_calls(recorder: Recorder, quick: bool) -> None:

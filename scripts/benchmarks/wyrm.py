@@ -51,7 +51,11 @@ class Wyrm:
             self.config["backend"] = backend
         self._limit = limit
         self._rate = learning_rate
-        self._settings = {"n_jobs": jobs, "backend": backend, "engine": engine}
+        self._settings: dict[str, Any] = {
+            "n_jobs": jobs,
+            "backend": backend,
+            "engine": engine,
+        }
         self._negatives = negatives
         self._tables: list[NDArray[np.float32]] = []
         self._bias = np.zeros(0, np.float32)
