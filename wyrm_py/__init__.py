@@ -6,6 +6,7 @@ from wyrm_py.data.columns import RaggedColumn
 from wyrm_py.derivatives import finite_difference, gradient
 from wyrm_py.engines.native.step import CompiledStep, compile
 from wyrm_py.errors import WyrmError
+from wyrm_py.graph.op import Op, Pointwise, Spec
 from wyrm_py.leaves import IndexInputNode, InputNode, ParameterNode, SparseInputNode
 from wyrm_py.nodes import Node
 from wyrm_py.optim import SGD, Adagrad
@@ -24,9 +25,12 @@ __all__ = [
     "IndexInputNode",
     "InputNode",
     "Node",
+    "Op",
     "ParameterNode",
+    "Pointwise",
     "RaggedColumn",
     "SparseInputNode",
+    "Spec",
     "WyrmError",
     "compile",
     "errors",

@@ -213,6 +213,10 @@ class Node(
 
     # -- building ---------------------------------------------------------
 
+    def apply(self, op: Op, *others: Value) -> Node:
+        """Return the value of an op of your own on this node and others."""
+        return self._apply(op, *others)
+
     def _constant(self, value: Value) -> Node:
         if isinstance(value, Node):
             return value
