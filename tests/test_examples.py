@@ -1,0 +1,74 @@
+"""Each example is run as a user would, and what it prints must be true."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+MAX_LINES = 100
+
+
+def run(name: str) -> str:
+    command = [sys.executable, "-W", "error", str(EXAMPLES / name)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return done.stdout
+
+
+def numbers(pattern: str, text: str) -> list[float]:
+    return [float(found) for found in re.findall(pattern, text)]
+
+
+def test_linear_regression_finds_the_line_three_times():
+    printed = run("linear_regression.py")
+    assert len(re.findall(r"y = 3\.000 x \+ 5\.000", printed)) == 3
+    assert [line.split()[0] for line in printed.splitlines()[:3]] == [
+        "by_hand",
+        "compiled",
+        "fitted",
+    ]
+
+
+def test_hogwild_workers_of_joblib_train_one_model():
+    printed = run("hogwild_joblib.py")
+    assert printed.count("a worker in another process") == 2
+    slope, intercept = numbers(r"(\d+\.\d+)", printed.splitlines()[-1])
+    assert slope == pytest.approx(3, abs=0.01)
+    assert intercept == pytest.approx(5, abs=0.01)
+
+
+def test_matrix_factorization_finds_the_planted_tastes():
+    printed = run("matrix_factorization.py")
+    before, after = numbers(r"AUC \w+ +([\d.]+)", printed)
+    assert 0.4 < before < 0.6
+    assert after > 0.8
+    assert "with 2 workers" in printed
+
+
+def test_dynamic_graph_has_exact_values_and_gradients():
+    assert run("dynamic_graph.py").splitlines() == [
+        "c     = 195300",
+        "dc/da = 232420",
+        "dc/db = 97650",
+    ]
+
+
+def test_own_op_trains_with_both_engines_and_has_the_right_gradient():
+    printed = run("define_op.py")
+    (error,) = numbers(r"right to (\S+)", printed)
+    assert error < 1e-6
+    numpy_error, native_error = numbers(r"error ([\d.]+)", printed)
+    assert numpy_error < 0.5
+    assert native_error < 0.1
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda p: p.name)
+def test_examples_are_short_and_start_from_a_question(path):
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) < MAX_LINES
+    assert text.split("\n", 1)[0].endswith("?")
+    assert path.name in Path(__file__).read_text(encoding="utf-8"), "has no test"
