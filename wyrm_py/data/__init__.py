@@ -1,1 +1,1 @@
-
+"""Data: columns for `fit`, readers of rating files, ids, splits."""

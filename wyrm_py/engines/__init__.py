@@ -1,1 +1,1 @@
-
+"""Engines: how a plan runs, with NumPy or as native code."""

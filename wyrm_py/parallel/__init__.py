@@ -1,1 +1,1 @@
-
+"""Training on many workers: `fit`, blocks, processes and threads."""

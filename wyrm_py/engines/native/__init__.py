@@ -1,1 +1,1 @@
-
+"""The native engine: prints a plan as Python text and compiles it with Numba."""
