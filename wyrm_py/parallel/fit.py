@@ -21,7 +21,8 @@ from wyrm_py.engines.native.extents import Extents
 from wyrm_py.engines.native.kernel import Binding, bind
 from wyrm_py.engines.native.order import block_size_for
 from wyrm_py.engines.native.settings import Settings
-from wyrm_py.engines.native.source import Source, generate, setting_values
+from wyrm_py.engines.native.module import setting_values
+from wyrm_py.engines.native.source import Source, generate
 from wyrm_py.engines.plan import Plan
 from wyrm_py.engines.replica import Replica
 from wyrm_py.errors import DivergenceError, SettingError

@@ -171,8 +171,26 @@ class LeafLoader:
             writer.line("batch = min(batch_size, end - k)")
         for name, text in self.floats:
             writer.line(f"{name} = {text}")
-        for leaf in self._ragged:
+        for number, leaf in enumerate(self._ragged):
             (self._write_batch if self.batched else self._write_range)(writer, leaf)
+            if self.batched and self.settings.cut:
+                self.slots.add("entries", np.uint64, "workspace", ((), 1, len(self._ragged)))
+                writer.line(f"entries[u64({number})] = {self.extents.ragged[leaf]}")
+        for name, text in self.extents.varying:
+            writer.line(f"{name} = {text}")
+
+    def write_again(self, writer: Writer) -> None:
+        """Write what a later piece of a cut step needs of all this."""
+        self.write_rows(writer)
+        if self.batched:
+            writer.line("batch = min(batch_size, end - k)")
+        for name, text in self.floats:
+            writer.line(f"{name} = {text}")
+        for number, leaf in enumerate(self._ragged):
+            if self.batched:  # copied and counted by the first piece
+                writer.line(f"{self.extents.ragged[leaf]} = entries[u64({number})]")
+            else:
+                self._write_range(writer, leaf)
         for name, text in self.extents.varying:
             writer.line(f"{name} = {text}")
 

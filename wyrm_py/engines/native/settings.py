@@ -18,6 +18,7 @@ class Settings:
     prefetch : rows are asked for ahead of their use
     gradients : what becomes of them; a synchronous round collects the gradients
         of every worker before it applies any
+    cut : the step is printed as several functions
     int32 : columns of row numbers that are int32 rather than int64
     """
 
@@ -25,4 +26,5 @@ class Settings:
     shuffled: bool = False
     prefetch: bool = False
     gradients: Literal["apply", "collect", "apply collected"] = "apply"
+    cut: bool = False
     int32: frozenset[tuple[LeafNode, str]] = frozenset()

@@ -8,7 +8,7 @@ arrays the table must name is told by `Source.slots`.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,9 +24,10 @@ from wyrm_py.engines.native.groups import (
     wide,
 )
 from wyrm_py.engines.native.loading import LeafLoader
-from wyrm_py.engines.native.operands import Operand, buffer, local, times
+from wyrm_py.engines.native.module import AHEAD, print_module
+from wyrm_py.engines.native.operands import Operand, buffer, local, times, type_name
 from wyrm_py.engines.native.settings import Settings
-from wyrm_py.engines.native.slots import CONTROL, Slots
+from wyrm_py.engines.native.slots import Slots
 from wyrm_py.engines.native.updates import UpdateWriter
 from wyrm_py.engines.native.writer import Writer
 from wyrm_py.engines.plan import Plan
@@ -40,18 +41,10 @@ if TYPE_CHECKING:
     from wyrm_py.nodes import Application, Node
     from wyrm_py.optim import Optimizer
 
-AHEAD = 4
-"""How many examples ahead rows are asked for (large tables: 385 to 240 ns)."""
 LINE = 64
 """Bytes of a cache line."""
-
-HEADER = '''\
-"""A training step printed by wyrm_py; safe to delete."""
-
-from wyrm_py.engines.functions import *
-from wyrm_py.engines.native.runtime import *
-
-'''
+MOST_LOOPS = 60
+"""Loops of one function: 100 take seconds to compile, 400 end in Numba's recursion."""
 
 
 @dataclass
@@ -68,7 +61,13 @@ def generate(
     plan: Plan, optimizer: Optimizer | None, settings: Settings | None = None
 ) -> Source:
     """Print a plan; without an optimizer it is an evaluation."""
-    return Generator(plan, optimizer, settings or Settings()).generate()
+    wanted = settings or Settings()
+    whole = Generator(plan, optimizer, wanted)
+    source = whole.generate()
+    if whole.writer.loops_written <= MOST_LOOPS or optimizer is None:
+        return source
+    cut = replace(wanted, cut=True, prefetch=False)
+    return Generator(plan, optimizer, cut).generate()
 
 
 class Generator:
@@ -92,6 +91,7 @@ class Generator:
         self.writer = Writer(depth=2)
         self.operands: dict[Node, Operand] = {}
         self.number: dict[Node, int] = {}
+        self._cut_numbers = 0
         for application in everything:
             for out in application.outputs:
                 self.number[out] = len(self.number)
@@ -113,7 +113,11 @@ class Generator:
             self._write_output()
         else:
             self._write_updates(self.optimizer)
-        return Source(self._module(), self.slots, self.extents, self.streams)
+        text = print_module(
+            self.writer, self.slots, self.extents, self.settings, self.optimizer,
+            self.plan, self.loader if self.settings.cut else None, len(self.streams),
+        )
+        return Source(text, self.slots, self.extents, self.streams)
 
     def _write_updates(self, optimizer: Optimizer) -> None:
         aliased = {a.outputs[0] for a in self.grouping.aliases}
@@ -152,8 +156,15 @@ class Generator:
     def _storage(self, out: Node) -> Operand:
         shape, number = self.extents.shapes[out], self.number[out]
         letter = "r" if out.spec.is_index else "t"
+        kind: Any = np.dtype(np.uint64) if out.spec.is_index else out.dtype
+        if self.settings.cut and not wide(shape):
+            # cut steps hand numbers from function to function through memory
+            self._cut_numbers += 1
+            name = self.slots.add(
+                f"numbers_{type_name(kind)}", kind, "workspace", ((), 1, len(self.number))
+            )
+            return local(f"{name}[u64({self._cut_numbers})]", out.dtype, shape)
         if out in self.grouping.in_memory:
-            kind: Any = np.dtype(np.uint64) if out.spec.is_index else out.dtype
             return self.slots.workspace(f"{letter}{number}", kind, shape)
         return local(f"{letter}{number}", out.dtype, shape)
 
@@ -169,6 +180,10 @@ class Generator:
         for group in self.grouping.groups:
             if group not in early:
                 self._write_group(group)
+                if self.settings.cut and writer.loops_since_cut >= MOST_LOOPS:
+                    writer.cut()
+        if self.settings.cut:
+            writer.cut()
 
     def _early(self) -> list[Group]:
         """Return the groups that need only scalar row numbers: samplers."""
@@ -289,8 +304,13 @@ class Generator:
 
     def _total(self, application: Application) -> str:
         out = application.outputs[0]
-        letter = "s" if out in self.grouping.in_memory else "t"
+        letter = "s" if self._is_stored(out) else "t"
         return f"{letter}{self.number[out]}"
+
+    def _is_stored(self, out: Node) -> bool:
+        """Whether a value is written to memory when it has been computed."""
+        single = not wide(self.extents.shapes[out])
+        return out in self.grouping.in_memory or (self.settings.cut and single)
 
     def _write_element(self, application: Application, index: list[str]) -> None:
         """Write one element's line, in the innermost loop of a group."""
@@ -310,7 +330,7 @@ class Generator:
                 self.writer.line(f"{total} = {total} + {text}")
             return
         name = f"t{self.number[out]}"
-        if out in self.grouping.in_memory:
+        if self._is_stored(out):
             # readers in this nest take the element from a local
             value = f"e{self.number[out]}"
             self.writer.line(f"{value} = {text}")
@@ -321,7 +341,7 @@ class Generator:
 
     def _store_sum(self, application: Application, outer: list[str]) -> None:
         out = application.outputs[0]
-        if out in self.grouping.in_memory:
+        if self._is_stored(out):
             free = iter(outer)
             places = ["0" if e.is_one else next(free) for e in self.extents.shapes[out]]
             self.writer.line(
@@ -404,73 +424,6 @@ class Generator:
         with self.writer.loops(shape) as index:
             self.writer.line(f"output[{count}] = {root.at(*index)}")
             self.writer.line(f"{count} = {count} + u64(1)")
-
-    def _module(self) -> str:
-        if self.streams:
-            self.slots.add("streams", np.uint64, "streams")
-        if self.optimizer is not None:
-            self.slots.add("settings", np.float64, "settings")
-        body, sizes = self.extents.resolve(self.writer.lines)
-        step = "batch_size" if self.settings.batched else "u64(1)"
-        stop = f"end + u64({AHEAD})" if self.settings.prefetch else "end"
-        lines = [
-            f"{name} = control[u64({k})]"
-            for k, name in enumerate(CONTROL)
-            if name in ("begin", "end")
-            or (name == "batch_size" and self.settings.batched)
-            or (name in ("seed", "epoch", "block") and self.streams)
-        ]
-        lines += sizes
-        lines += self._settings_lines()
-        lines += [
-            f"streams[u64({k})] = stream_start(seed, epoch, block, u64({k}))"
-            for k in range(len(self.streams))
-        ]
-        lines += ["total = f8(0)", f"for k in range(begin, {stop}, {step}):"]
-        lines = ["    " + line for line in lines] + body + ["    return total"]
-        arguments = ", ".join(slot.name for slot in self.slots.slots)
-        head = f"@part\ndef steps({arguments}):\n"
-        unpack = [f"    {line}" for line in self.slots.unpacking()]
-        count = 2 * len(self.slots.slots)
-        run = [
-            "@entry",
-            "def run(address):",
-            f"    table = array_at(address, u64({count}), u64)",
-            *unpack,
-            f"    return steps({arguments})",
-        ]
-        return (
-            HEADER + "\n" + head + "\n".join(lines) + "\n\n\n" + "\n".join(run) + "\n"
-        )
-
-    def _settings_lines(self) -> list[str]:
-        if self.optimizer is None:
-            return []
-        names = setting_names(self.optimizer)
-        kinds = {update.block.dtype for update in self.plan.updates}
-        lines = []
-        for k, name in enumerate(names):
-            if name == "clip_norm":
-                lines.append(f"clip_norm = settings[u64({k})]")
-                continue
-            if np.dtype(np.float32) in kinds:
-                lines.append(f"{name} = f4(settings[u64({k})])")
-            if np.dtype(np.float64) in kinds:
-                lines.append(f"{name}_f8 = settings[u64({k})]")
-        return lines
-
-
-def setting_names(optimizer: Optimizer) -> list[str]:
-    """Return the names of the numbers a step takes from its optimizer."""
-    names = list(optimizer.settings())
-    names += ["clip"] if optimizer.clip is not None else []
-    return names + (["clip_norm"] if optimizer.clip_norm is not None else [])
-
-
-def setting_values(optimizer: Optimizer) -> list[float]:
-    """Return those numbers as they are now."""
-    values = list(optimizer.settings().values())
-    return values + [v for v in (optimizer.clip, optimizer.clip_norm) if v is not None]
 
 
 def _ring(step: str, width: int, place: int) -> str:

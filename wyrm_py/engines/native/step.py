@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,13 +13,16 @@ from wyrm_py.engines.native.extents import RAGGED
 from wyrm_py.engines.native.kernel import Kernel, bind
 from wyrm_py.engines.native.loading import ragged_parts
 from wyrm_py.engines.native.slots import CONTROL
-from wyrm_py.engines.native.source import Source, generate, setting_values
+from wyrm_py.engines.native.module import setting_values
+from wyrm_py.engines.native.source import Source, generate
 from wyrm_py.engines.plan import Plan
 from wyrm_py.graph.op import Array
 from wyrm_py.leaves import LeafNode, ParameterNode
 from wyrm_py.nodes import Node
 from wyrm_py.ops.gather import check_rows
-from wyrm_py.optim import Optimizer
+
+if TYPE_CHECKING:
+    from wyrm_py.optim import Optimizer
 
 _BLOCK = CONTROL.index("block")
 

@@ -22,12 +22,29 @@ class Writer:
         self.lines: list[str] = []
         self.depth = depth
         self.loops_written = 0
+        self._cuts: list[tuple[int, int]] = [(0, 0)]
         self._counts: dict[str, int] = {}
         self.stream: str | None = None
 
     def line(self, text: str) -> None:
         """Write one line."""
         self.lines.append(INDENT * self.depth + text if text else "")
+
+    @property
+    def loops_since_cut(self) -> int:
+        """Number of loops since the last cut."""
+        return self.loops_written - self._cuts[-1][1]
+
+    def cut(self) -> None:
+        """End a piece here: what follows stands in another function."""
+        if len(self.lines) > self._cuts[-1][0]:
+            self._cuts.append((len(self.lines), self.loops_written))
+
+    def pieces(self) -> list[list[str]]:
+        """Return the lines between cuts."""
+        starts = [start for start, _ in self._cuts]
+        ends = [*starts[1:], len(self.lines)]
+        return [self.lines[a:b] for a, b in zip(starts, ends, strict=True)]
 
     def fresh(self, prefix: str) -> str:
         """Return a local name that is not used yet."""
