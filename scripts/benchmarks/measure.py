@@ -48,7 +48,7 @@ class Mark(NamedTuple):
 
 
 class Summary(NamedTuple):
-    """Median and quartiles of repeated readings, nanoseconds per example."""
+    """Median, quartiles and least of repeated readings, nanoseconds per example."""
 
     cpu_ns: float
     cpu_low: float
@@ -56,6 +56,8 @@ class Summary(NamedTuple):
     wall_ns: float
     wall_low: float
     wall_high: float
+    cpu_best: float
+    wall_best: float
     repeats: int
 
 
@@ -70,6 +72,8 @@ class Measurement:
     cpu_spread: tuple[float, float] | None = None
     wall_ns_per_example: float | None = None
     wall_spread: tuple[float, float] | None = None
+    cpu_best: float | None = None
+    wall_best: float | None = None
     repeats: int = 0
     auc: float | None = None
     precision_at_10: float | None = None
@@ -82,6 +86,8 @@ class Measurement:
         self.cpu_spread = (round(summary.cpu_low, 2), round(summary.cpu_high, 2))
         self.wall_ns_per_example = round(summary.wall_ns, 2)
         self.wall_spread = (round(summary.wall_low, 2), round(summary.wall_high, 2))
+        self.cpu_best = round(summary.cpu_best, 2)
+        self.wall_best = round(summary.wall_best, 2)
         self.repeats = summary.repeats
         return self
 
@@ -193,10 +199,21 @@ def per_example(
 
 
 def summarise(readings: Sequence[tuple[float, float]]) -> Summary:
-    """Return median and quartiles of (cpu, wall) readings."""
-    low, middle, high = np.percentile(np.asarray(readings), [25, 50, 75], axis=0)
-    cpu, wall = ((float(middle[k]), float(low[k]), float(high[k])) for k in range(2))
-    return Summary(*cpu, *wall, len(readings))
+    """Summarise (cpu, wall) readings."""
+    values = np.asarray(readings)
+    low, middle, high = np.percentile(values, [25, 50, 75], axis=0).tolist()
+    best = values.min(axis=0).tolist()
+    return Summary(
+        cpu_ns=middle[0],
+        cpu_low=low[0],
+        cpu_high=high[0],
+        wall_ns=middle[1],
+        wall_low=low[1],
+        wall_high=high[1],
+        cpu_best=best[0],
+        wall_best=best[1],
+        repeats=len(readings),
+    )
 
 
 def in_new_process(

@@ -40,11 +40,6 @@ def _cpu(record: Measurement) -> float:
     return record.cpu_ns_per_example
 
 
-def _wall(record: Measurement) -> float:
-    assert record.wall_ns_per_example is not None
-    return record.wall_ns_per_example
-
-
 def _one_worker(
     recorder: Recorder, name: str, optimizer: str, negatives: str = "uniform"
 ) -> Measurement | None:
@@ -125,9 +120,10 @@ def _regression(recorder: Recorder) -> list[Verdict]:
 
 
 def _two_workers(recorder: Recorder) -> list[Verdict]:
-    """Wall time decides, unless other programs held the cores meanwhile.
+    """Best epoch against best epoch: other programs only ever slow one down.
 
-    Then the ratio of CPU times decides: what two idle cores would have given.
+    Wall time decides, unless other programs held the cores all the while; then the
+    ratio of CPU times does: what two idle cores would have given.
     """
     found = []
     for optimizer in ("adagrad", "sgd"):
@@ -141,8 +137,9 @@ def _two_workers(recorder: Recorder) -> list[Verdict]:
             if one is None or two is None or one.auc is None or two.auc is None:
                 found.append(_missing(what, target))
                 continue
-            wall = _wall(one) / _wall(two)
-            cpu = 2 * _cpu(one) / _cpu(two)
+            assert one.wall_best and two.wall_best and one.cpu_best and two.cpu_best
+            wall = one.wall_best / two.wall_best
+            cpu = 2 * one.cpu_best / two.cpu_best
             others = max(r.extra["cores_held_by_others"] for r in (one, two))
             busy = others > 0.05
             change = two.auc - one.auc
