@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-from . import comparison, datasets, memory, regression, startup
+from . import comparison, datasets, memory, readme, regression, startup
 from .measure import Measurement, Recorder
 from .table import markdown, verdict_table
 from .verdicts import NOT_MEASURED, verdicts
@@ -69,6 +69,8 @@ def main() -> None:
         found = [verdict for verdict in found if verdict.measured != NOT_MEASURED]
     table = options.output / "table.md"
     table.write_text(markdown(recorder, found, load))
+    if options.output.resolve() == readme.RESULTS and not options.only:
+        readme.quote()
     print("\n" + "\n".join(verdict_table(found)))
     print(f"\nWritten to {options.output}")
 
