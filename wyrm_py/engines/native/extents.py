@@ -61,6 +61,9 @@ class Extent:
 _PLACEHOLDER = re.compile(r"\blength(\d+)_\b")
 
 
+_BOUND = re.compile(r"range\(.*?\b(length\d+_)\b")
+
+
 def _placeholder(length: int) -> str:
     return f"length{length}_"
 
@@ -133,9 +136,10 @@ class Extents:
         """Name the fixed lengths that lines use, in the order of appearance.
 
         Returns the lines and those that unpack the names; fills `sizes`. Only
-        what is used is named, so the number of rows of a table that is only
-        looked up leaves no trace in the text.
+        what is used is named, and only bounds of loops are told apart by WIDE:
+        the number of rows of a looked-up table leaves no trace in the text.
         """
+        bounds = {m for line in lines for m in _BOUND.findall(line)}
         names: dict[str, str] = {}
         unpacking: list[str] = []
 
@@ -143,7 +147,7 @@ class Extents:
             if match.group() not in names:
                 length = int(match.group(1))
                 slot = f"sizes[u64({len(self.sizes)})]"
-                wide = length % WIDE == 0
+                wide = length % WIDE == 0 and match.group() in bounds
                 self.sizes.append(length // WIDE if wide else length)
                 names[match.group()] = f"d{len(names)}"
                 unpacking.append(

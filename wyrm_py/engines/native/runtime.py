@@ -30,6 +30,7 @@ __all__ = [
     "i8",
     "inf",
     "mix",
+    "never_inline",
     "part",
     "prefetch",
     "stream_start",
@@ -68,6 +69,21 @@ def part(function: Callable[..., Any]) -> Callable[..., Any]:
 def entry(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile the function that Python calls, with the address of its table."""
     return njit("float64(uint64)", nogil=True, cache=True, **_OPTIONS)(function)  # type: ignore[no-any-return]
+
+
+@intrinsic
+def never_inline(_typing: Any) -> Any:
+    """Keep the function this is called in out of its callers.
+
+    Else LLVM would merge the pieces of a cut step again and optimise them three
+    times over. No overload: it must stand in the very function it marks.
+    """
+
+    def generate(context: Any, builder: Any, _signature: Any, _arguments: Any) -> Any:
+        builder.function.attributes.add("noinline")
+        return context.get_dummy_value()
+
+    return types.none(), generate
 
 
 # -- memory ------------------------------------------------------------------
