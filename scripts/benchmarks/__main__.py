@@ -68,8 +68,10 @@ def main() -> None:
     if options.only:
         found = [verdict for verdict in found if verdict.measured != NOT_MEASURED]
     table = options.output / "table.md"
-    table.write_text(markdown(recorder, found, load))
-    if options.output.resolve() == readme.RESULTS and not options.only:
+    table.write_text(markdown(recorder, found, load, options.quick))
+    if options.output.resolve() == readme.RESULTS and not (
+        options.only or options.quick
+    ):
         readme.quote()
     print("\n" + "\n".join(verdict_table(found)))
     print(f"\nWritten to {options.output}")

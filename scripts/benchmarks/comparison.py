@@ -167,14 +167,17 @@ def synthetic(dataset: Dataset, recorder: Recorder, quick: bool) -> None:
         lambda: Wyrm("sgd"),
         lambda: Wyrm("sgd", jobs=2, backend="processes"),
         lambda: Wyrm("sgd", jobs=2, backend="threads"),
-        lambda: Implicit(1),
-        lambda: Implicit(2),
     ]
     epochs = 3 if quick else 4
     rounds = 1 if quick else 2
     compare("synthetic", dataset, fast, recorder, epochs=epochs, rounds=rounds, chunk=1)
-    lightfm: list[Factory] = [lambda: LightFM(1), lambda: LightFM(2)]
-    compare("synthetic", dataset, lightfm, recorder, epochs=epochs, rounds=1, chunk=1)
+    peers: list[Factory] = [
+        lambda: Implicit(1),
+        lambda: Implicit(2),
+        lambda: LightFM(1),
+        lambda: LightFM(2),
+    ]
+    compare("synthetic", dataset, peers, recorder, epochs=epochs, rounds=1, chunk=1)
     slow: list[Factory] = [
         lambda: Torch("adagrad", 1, steps=20),
         lambda: Torch("adagrad", 256, steps=20),

@@ -20,7 +20,9 @@ TIMES = {
 }
 
 
-def markdown(recorder: Recorder, found: Sequence[Verdict], load: float) -> str:
+def markdown(
+    recorder: Recorder, found: Sequence[Verdict], load: float, quick: bool
+) -> str:
     """Return the whole document."""
     facts = machine()
     packages = ", ".join(f"{name} {version}" for name, version in versions().items())
@@ -40,6 +42,8 @@ def markdown(recorder: Recorder, found: Sequence[Verdict], load: float) -> str:
         "LightFM and implicit draw negatives in proportion to popularity, which costs "
         "AUC and helps P@10; the hand-fused loop is given its negatives.",
     ]
+    if quick:
+        lines += ["", "**A quick run**: few repeats, smaller tables, short epochs."]
     for name, title in TITLES.items():
         records = [m for m in recorder.measurements if m.name == name]
         if records:
