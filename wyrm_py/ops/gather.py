@@ -195,18 +195,19 @@ class GatherMethods(Methods):
         """Average the rows (n, ...) that belong to each example: (b, ...)."""
         total = self.segment_sum(ragged)
         segments, lengths = _parts(ragged)
-        counts = segments._apply(SegmentLengths(), lengths, self)  # type: ignore[arg-type]
+        counts = self._apply_to(SegmentLengths(), segments, lengths, total)
         for _ in total.shape[1:]:
             counts = counts.expand_dims(-1)
         return total / counts
 
 
 def _parts(ragged: Node) -> tuple[Node, Node]:
-    parts = getattr(ragged, "segments", None), getattr(ragged, "lengths", None)
-    if parts[0] is None or parts[1] is None:
+    segments: Node | None = getattr(ragged, "segments", None)
+    lengths: Node | None = getattr(ragged, "lengths", None)
+    if segments is None or lengths is None:
         raise GraphError(
             "segment_sum: takes the ragged node the rows came from, an "
             "IndexInputNode with `capacity` or a SparseInputNode, got "
             f"{ragged!r}."
         )
-    return parts  # type: ignore[return-value]
+    return segments, lengths

@@ -31,6 +31,9 @@ class Methods:
 
         def _apply_many(self, op: Op, *others: Value) -> tuple[Node, ...]: ...
 
+        @staticmethod
+        def _apply_to(op: Op, *inputs: Node) -> Node: ...
+
         @property
         def shape(self) -> tuple[int, ...]: ...
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -11,10 +13,12 @@ from wyrm_py.graph.op import Array, Op, Spec, normalize_axes, require_floats
 from wyrm_py.ops.methods import Methods
 
 if TYPE_CHECKING:
+    from wyrm_py.engines.native.extents import Extent
     from wyrm_py.engines.native.operands import Operand
     from wyrm_py.engines.native.writer import Writer
     from wyrm_py.nodes import Node
 
+Line: TypeAlias = Callable[[str], list[str]]
 
 @dataclass(frozen=True)
 class Softmax(Op):
@@ -78,28 +82,16 @@ class LogSoftmax(Softmax):
         return (g - out.exp() * g.sum(self.axis, keepdims=True),)
 
 
-class _lines:
-    """Loops over all lines of x along one axis; gives (line, extent)."""
-
-    def __init__(self, writer: Writer, x: Operand, axis: int) -> None:
-        self.axis = axis % len(x.extents)
-        outer = [e for k, e in enumerate(x.extents) if k != self.axis]
-        self.loops = writer.loops(outer)
-        self.extent = x.extents[self.axis]
-
-    def __enter__(self):  # type: ignore[no-untyped-def]
-        index = self.loops.__enter__()
-
-        def line(k: str) -> list[str]:
-            return [*index[: self.axis], k, *index[self.axis :]]
-
-        return line, self.extent
-
-    def __exit__(self, *raised: object) -> None:
-        self.loops.__exit__(*raised)  # type: ignore[arg-type]
+@contextmanager
+def _lines(writer: Writer, x: Operand, axis: int) -> Iterator[tuple[Line, Extent]]:
+    """Loop over all lines of x along one axis; give (index of k, extent)."""
+    at = axis % len(x.extents)
+    outer = [extent for k, extent in enumerate(x.extents) if k != at]
+    with writer.loops(outer) as index:
+        yield lambda k: [*index[:at], k, *index[at:]], x.extents[at]
 
 
-def _emit_max(writer: Writer, x: Operand, line, extent) -> str:  # type: ignore[no-untyped-def]
+def _emit_max(writer: Writer, x: Operand, line: Line, extent: Extent) -> str:
     largest = writer.fresh("s")
     writer.line(f"{largest} = {x.at(*line('0'))}")
     with writer.loop(extent) as k:
