@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 Line: TypeAlias = Callable[[str], list[str]]
 
+
 @dataclass(frozen=True)
 class Softmax(Op):
     """exp(a - max) / sum(exp(a - max)) along one axis."""
