@@ -48,7 +48,7 @@ class Leaf(Op):
 class Application:
     """An op applied to inputs: the entry of a plan. Usually one output."""
 
-    __slots__ = ("inputs", "op", "outputs", "owner", "stream")
+    __slots__ = ("inputs", "op", "outputs", "owner", "shaped_for", "stream")
 
     def __init__(
         self, op: Op, inputs: tuple[Node, ...], owner: LeafNode | None = None
@@ -56,6 +56,7 @@ class Application:
         self.op = op
         self.inputs = inputs
         self.outputs: tuple[Node, ...] = ()
+        self.shaped_for: list[Spec] | None = None
         self.owner = owner  # of a leaf: the node the user sets
         self.stream = Stream(next(_streams)) if op.random else None
 
@@ -219,10 +220,14 @@ class Node(
 
     def _constant(self, value: Value) -> Node:
         if isinstance(value, Node):
-            return value
+            return value._operand()
         from wyrm_py.leaves import Constant
 
         return Constant(value, self.dtype)
+
+    def _operand(self) -> Node:
+        """Return what ops take for this node; some leaves are no operands."""
+        return self
 
     def _pair(self, other: Value) -> tuple[Node, Node]:
         return self, self._constant(other)
@@ -248,7 +253,8 @@ def apply(op: Op, *inputs: Node) -> tuple[Node, ...]:
     if not getattr(_state, "symbolic", False):
         from wyrm_py.engines import numpy as engine
 
-        engine.compute(application)
+        with np.errstate(all="ignore"):
+            engine.compute(application)
         below = (n._tick for n in inputs if not n.application.is_leaf)
         tick = min((next(ticks), *below))
         for node in application.outputs:

@@ -100,9 +100,10 @@ def sample_warp(
 
     Returns
     -------
-    row : index node, shape (b,); 0 where nothing was found
+    row : index node, shape (b,)
     weight : node, shape (b, 1); ln(max(1, (R - 1) // tries)), the estimated
-        rank's weight, 0 where nothing was found
+        rank's weight, 0 where nothing was found: a step of one example then
+        changes nothing at all
 
     Source: Weston, Bengio, Usunier, "WSABIE: scaling up to large vocabulary
     image annotation" (IJCAI 2011), section 3; the weight as in LightFM.

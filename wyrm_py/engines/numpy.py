@@ -20,38 +20,38 @@ from wyrm_py.nodes import Application, Node, ticks
 if TYPE_CHECKING:
     from wyrm_py.engines.plan import Backward, Update
 
-QUIET = {"all": "ignore"}
-"""NaN and infinity follow IEEE silently; `fit` looks for them itself."""
-
-
 def compute(application: Application) -> None:
-    """Compute the outputs of one application from its inputs' values."""
+    """Compute the outputs of one application from its inputs' values.
+
+    The caller silences NumPy: NaN and infinity follow IEEE.
+    """
     inputs = application.inputs
-    inferred = application.op.infer(*(node.spec for node in inputs))
-    specs = (inferred,) if isinstance(inferred, Spec) else inferred
-    outs = []
-    for node, spec in zip(application.outputs, specs, strict=True):
-        if node._value is None or node.spec != spec:
+    given = [node.spec for node in inputs]
+    if application.shaped_for != given:  # shapes vary with batches and raggeds
+        application.shaped_for = given
+        inferred = application.op.infer(*given)
+        specs = (inferred,) if isinstance(inferred, Spec) else inferred
+        for node, spec in zip(application.outputs, specs, strict=True):
             node._value, node.spec = np.empty(spec.shape, spec.dtype), spec
-        outs.append(node._value)
+    outs = [node._value for node in application.outputs]
     values: list[Any] = [node.value for node in inputs]
     if application.stream is not None:
         values.insert(0, application.stream)
     out: Any = outs[0] if len(outs) == 1 else tuple(outs)
-    with np.errstate(**QUIET):  # type: ignore[arg-type]
-        application.op.forward(out, *values)
+    application.op.forward(out, *values)
 
 
 def run(applications: Sequence[Application], draw: bool = True) -> None:
     """Compute applications in order; `draw=False` keeps random values."""
     tick = next(ticks)
-    for application in applications:
-        if application.is_leaf:
-            continue
-        if draw or not application.op.random:
-            compute(application)
-        for node in application.outputs:
-            node._tick = tick
+    with np.errstate(all="ignore"):  # NaN and infinity are looked for by `fit`
+        for application in applications:
+            if application.is_leaf:
+                continue
+            if draw or not application.op.random:
+                compute(application)
+            for node in application.outputs:
+                node._tick = tick
 
 
 def accumulate(backward: Backward, weight: ArrayLike) -> None:

@@ -126,6 +126,15 @@ class Plan:
         live = set(topological_order(self.ends(), shapes=False))
         return [a for a in self.forward if a.op.random and a in live]
 
+    def idle(self) -> list[Node]:
+        """Return single numbers whose zero says that a step does nothing."""
+        found = []
+        for application in self.random():
+            position = application.op.idle_output
+            if position is not None and np.prod(application.outputs[position].shape) == 1:
+                found.append(application.outputs[position])
+        return found
+
     def leaves(self) -> list[LeafNode]:
         """Return the input leaves (not parameters, not constants), once each."""
         owners = (a.owner for a in self.forward)

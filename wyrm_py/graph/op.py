@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias
 
 import numpy as np
@@ -51,6 +52,9 @@ class Op:
     """Positions of inputs of which only the shape is used, never the value."""
     random: ClassVar[bool] = False
     """Whether `forward` draws from the stream it is handed first."""
+
+    idle_output: ClassVar[int | None] = None
+    """Output whose zero says that a step of one example is to do nothing."""
 
     @property
     def name(self) -> str:
@@ -148,21 +152,19 @@ class Reduction(Op):
         out[...] = reduce(values, axis=gone, keepdims=self.keeps_axes)
 
 
-_FUNCTIONS: dict[str, Any] = {}
-_CODE: dict[str, Any] = {}
+@cache
+def _compiled(expression: str) -> Any:
+    """Return an expression as a function of (T, a, b, ...)."""
+    from wyrm_py.engines import functions  # stand with the engines, above the ops
+
+    names = [n for n in "abcdefgh" if re.search(rf"\b{n}\b", expression)]
+    text = f"lambda T, {', '.join(names)}: {expression}"
+    return eval(text, dict(vars(functions)))
 
 
 def evaluate(expression: str, dtype: np.dtype[Any], inputs: Sequence[Any]) -> Any:
     """Evaluate a pointwise expression over NumPy arrays."""
-    if not _FUNCTIONS:  # late: functions stand with the engines, above the ops
-        from wyrm_py.engines import functions
-
-        _FUNCTIONS.update(vars(functions))
-    code = _CODE.get(expression)
-    if code is None:
-        code = _CODE[expression] = compile(expression, "<expression>", "eval")
-    names = dict(zip("abcdefgh", inputs, strict=False))
-    return eval(code, {**_FUNCTIONS, "T": dtype.type}, names)
+    return _compiled(expression)(dtype.type, *inputs)
 
 
 def broadcast(name: str, *shapes: Shape) -> Shape:

@@ -158,6 +158,9 @@ class SamplePopular(Op):
 class SampleWarp(Op):
     """WARP's search: draw rows until one violates the margin.
 
+    Where nothing is found the weight is zero and the row the last one drawn: a
+    step of one example then does nothing, in a batch no row is hit in particular.
+
     Inputs: query (b, D), table (R, D), positive score (b, 1), and as the flags
     say bias (R, 1) and user, starts, known. Outputs: row (b,), weight (b, 1).
     A known row costs a try, as in LightFM.
@@ -167,6 +170,7 @@ class SampleWarp(Op):
     margin: float
     has_bias: bool
     random = True
+    idle_output = 1
 
     def infer(self, *inputs: Spec) -> tuple[Spec, Spec]:
         query, table, score = inputs[:3]
@@ -206,14 +210,13 @@ class SampleWarp(Op):
         items, weights = out
         for b in range(len(query)):
             mine = _known_of(more, (b,))
-            items[b], weights[b] = 0, 0
+            weights[b] = 0
             floor = score[b, 0] - table.dtype.type(self.margin)
             for tries in range(1, self.max_tries + 1):
-                row = stream.below(len(table))
+                items[b] = row = stream.below(len(table))
                 if _contains(mine, row):
                     continue
                 if np.dot(query[b], table[row]) + bias[row, 0] > floor:
-                    items[b] = row
                     weights[b] = np.log(max((len(table) - 1) // tries, 1))
                     break
 
@@ -225,7 +228,7 @@ class SampleWarp(Op):
         kind = table.type
         with writer.loops(item.extents) as place:
             floor, row, total = (writer.fresh("w") for _ in range(3))
-            writer.line(f"{item.at(*place)} = u64(0)")
+            writer.line(f"{row} = u64(0)")
             writer.line(f"{weight.at(*place, '0')} = {kind}(0)")
             start = f"{score.at(*place, '0')} - {kind}({self.margin!r})"
             writer.line(f"{floor} = {start}")
@@ -246,10 +249,10 @@ class SampleWarp(Op):
                     writer.line(f"{total} = {total} + {product}")
                 with writer.block(f"if {total} > {floor}:"):
                     rank = f"({limit} - u64(1)) // u64({tries} + 1)"
-                    writer.line(f"{item.at(*place)} = {row}")
                     largest = f"maximum({kind}({rank}), {kind}(1))"
                     writer.line(f"{weight.at(*place, '0')} = ln({largest})")
                     writer.line("break")
+            writer.line(f"{item.at(*place)} = {row}")
 
 
 # -- known rows, shared by the samplers -----------------------------------------

@@ -124,6 +124,7 @@ class Walker:
         self.array = np.empty(task.blocks.size, np.uint32)
         self.order = task.blocks.order(self.array)
         self.random = self.plan.random()
+        self.idle = self.plan.idle()
         self.gradients: list[Any] = []
 
     def run(self, epoch: int, block: int) -> tuple[float, float]:
@@ -165,6 +166,9 @@ class Walker:
         for column in self.columns:
             column.feed(examples, batched)
         engine.run(self.plan.forward)
+        if not batched and any(not node.value.any() for node in self.idle):
+            self.gradients = [None] * len(self.plan.updates)
+            return 0.0
         engine.run(self.plan.backward)
         root = self.plan.root.value
         self.gradients = engine.gradients(self.plan.updates)

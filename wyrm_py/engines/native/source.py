@@ -120,10 +120,7 @@ class Generator:
         return Source(text, self.slots, self.extents, self.streams)
 
     def _write_updates(self, optimizer: Optimizer) -> None:
-        aliased = {a.outputs[0] for a in self.grouping.aliases}
-        updates = UpdateWriter(
-            self.writer, self.slots, optimizer, self.operands, aliased
-        )
+        updates = self._updates(optimizer)
         if self.settings.gradients == "apply collected":
             updates.apply_collected(self.plan.updates)
             return
@@ -132,6 +129,10 @@ class Generator:
             updates.collect(self.plan.updates)
         else:
             updates.write(self.plan.updates)
+
+    def _updates(self, optimizer: Optimizer) -> UpdateWriter:
+        aliased = {a.outputs[0] for a in self.grouping.aliases}
+        return UpdateWriter(self.writer, self.slots, optimizer, self.operands, aliased)
 
     def _kept(self) -> set[Node]:
         """Return the values that updates or the caller read from memory."""
@@ -180,10 +181,26 @@ class Generator:
         for group in self.grouping.groups:
             if group not in early:
                 self._write_group(group)
+                self._write_idle(group)
                 if self.settings.cut and writer.loops_since_cut >= MOST_LOOPS:
                     writer.cut()
         if self.settings.cut:
             writer.cut()
+
+    def _write_idle(self, group: Group) -> None:
+        """End the step here if a sampler found nothing: see `Op.idle_output`."""
+        if self.optimizer is None or self.settings.batched or self.settings.cut:
+            return
+        for node in self.plan.idle():
+            if node.application in group.members:
+                number = self.operands[node]
+                at = number.at(*("0",) * len(number.extents))
+                with self.writer.block(f"if {at} == {number.type}(0):"):
+                    if self.settings.gradients == "collect":
+                        self._updates(self.optimizer).collect_nothing(
+                            self.plan.updates
+                        )
+                    self.writer.line("continue")
 
     def _early(self) -> list[Group]:
         """Return the groups that need only scalar row numbers: samplers."""

@@ -91,6 +91,17 @@ class UpdateWriter:
             self.slots.add("counts", np.uint64, "collected", ((), 1, len(updates)))
             self.writer.line(f"counts[u64({number})] = {count}")
 
+    def collect_nothing(self, updates: Sequence[Update]) -> None:
+        """Write what leaves no gradient for `apply_collected`."""
+        for number, update in enumerate(updates):
+            value = self.slots.value(update.nodes[0])
+            if update.dense is None:
+                self.slots.add("counts", np.uint64, "collected", ((), 1, len(updates)))
+                self.writer.line(f"counts[u64({number})] = u64(0)")
+                continue
+            name = self._collected_dense(update.block)
+            self.writer.fill(buffer(name, value.dtype, value.extents), "0")
+
     def apply_collected(self, updates: Sequence[Update]) -> None:
         """Write the update from gradients that `collect` wrote to memory."""
         parts: list[Part] = []
