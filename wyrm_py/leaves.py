@@ -18,6 +18,7 @@ from wyrm_py.errors import (
     GraphError,
     IndexRangeError,
     ParameterError,
+    SettingError,
     ShapeError,
 )
 from wyrm_py.graph.op import Array, Op, Spec
@@ -53,7 +54,8 @@ def as_floats(owner: str, value: Any, dtype: np.dtype[Any]) -> Array:
             f"{owner}: takes numbers, got dtype {array.dtype}. Convert with "
             "`.astype(np.float32)`?"
         )
-    return np.ascontiguousarray(array, dtype=dtype).reshape(array.shape)
+    with np.errstate(over="ignore"):  # too large for float32 is infinite
+        return np.ascontiguousarray(array, dtype=dtype).reshape(array.shape)
 
 
 def as_rows(owner: str, value: Any) -> Array:
@@ -112,8 +114,9 @@ class LeafNode(Node):
 class Constant(LeafNode):
     """A number or an array that nobody changes.
 
-    Python numbers take the dtype of the node they meet, integer arrays too;
-    float arrays keep theirs, so float32 with float64 gives float64.
+    Python numbers and lists of them take the dtype of the node they meet,
+    integer arrays too; float arrays keep theirs, so float32 with float64 gives
+    float64.
     """
 
     __slots__ = ()
@@ -121,7 +124,9 @@ class Constant(LeafNode):
     def __init__(self, value: Any, dtype: np.dtype[Any]) -> None:
         array = np.asarray(value)
         if dtype.kind == "f":
-            keeps = array.dtype.kind == "f" and not isinstance(value, float)
+            typed = isinstance(value, np.ndarray | np.generic)
+            # numpy.float64 is a float as well, and a mean or a sum often is one
+            keeps = typed and array.dtype.kind == "f" and not isinstance(value, float)
             kept = array.dtype if keeps and array.dtype.itemsize >= 4 else dtype
             array = np.array(as_floats("constant", value, kept))
         super().__init__(Spec(array.shape, array.dtype), array, None)
@@ -193,6 +198,11 @@ class ParameterNode(LeafNode):
     def set_value(self, value: ArrayLike) -> None:
         """Write a value in place: a number fills, an array must fit the shape."""
         array = as_floats("ParameterNode.set_value", value, self.dtype)
+        if not np.isfinite(array).all():
+            raise ParameterError(
+                "ParameterNode.set_value: finite numbers are required, got NaN or "
+                f"infinity for dtype {self.dtype}."
+            )
         live = self.value
         live[...] = (
             array
@@ -252,7 +262,7 @@ class IndexInputNode(LeafNode):
     ) -> None:
         array = np.atleast_1d(as_rows("IndexInputNode", indices))
         super().__init__(Spec(array.shape, INDEX), array, name)
-        self.capacity = capacity
+        self.capacity = None if capacity is None else _capacity(capacity)
         self.segments: Node | None = None
         self.lengths: Node | None = None
         if capacity is not None:
@@ -319,8 +329,8 @@ class SparseInputNode(LeafNode):
     def _set_rows(self, matrix: Any) -> None:
         self._value = matrix
         self.spec = Spec(matrix.shape, self.spec.dtype)
-        _hold(self.indices, np.ascontiguousarray(matrix.indices, INDEX))
-        _hold(self.data, np.ascontiguousarray(matrix.data, self.spec.dtype))
+        _hold(self.indices, matrix.indices.astype(INDEX))
+        _hold(self.data, matrix.data.astype(self.spec.dtype))
         _set_parts(self, np.diff(matrix.indptr).astype(INDEX))
 
     def set_value(self, rows: Any) -> None:
@@ -344,10 +354,22 @@ class SparseInputNode(LeafNode):
         return (table.index(self.indices) * self.data.expand_dims(1)).segment_sum(self)
 
     def _apply_many(self, op: Op, *others: Value) -> tuple[Node, ...]:
+        return (self._operand(),)
+
+    def _operand(self) -> Node:
         raise GraphError(
-            f"{op.name}: a SparseInputNode can only be multiplied with a table, "
+            f"{self!r}: a SparseInputNode can only be multiplied with a table, "
             "`rows.dot(table)`. Use an InputNode for dense values."
         )
+
+
+def _capacity(value: Any) -> int:
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not whole or value < 1:
+        raise SettingError(
+            f"IndexInputNode: capacity must be an integer above zero, got {value!r}."
+        )
+    return int(value)
 
 
 def as_csr(owner: str, rows: Any) -> Any:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from wyrm_py.graph.op import Pointwise
+from wyrm_py.graph.op import Pointwise, Reduction
 from wyrm_py.graph.order import topological_order
 from wyrm_py.graph.rows import RowGradient
 from wyrm_py.ops.gather import ScatterRows
@@ -77,13 +77,17 @@ def reverse(
             tuple(outputs) if several else outputs[0],
             *application.inputs,
         )
-        spreads = isinstance(application.op, Pointwise) and len(parts) > 1
+        spreads = (
+            isinstance(application.op, Pointwise | Reduction) and len(parts) > 1
+        )
         for below, part in zip(application.inputs, parts, strict=True):
             if part is None or below not in needed:
                 continue
-            if spreads and not isinstance(part, RowGradient):
+            if not isinstance(part, RowGradient) and (
+                spreads or part.dtype != below.dtype
+            ):
                 # always written, dropped where the shapes agree: with another
-                # batch size the same graph may broadcast
+                # batch size the same graph may broadcast. It casts as well.
                 part = part._apply_to(SumLike(), part, below)
             flows.setdefault(below, Contributions()).add(part)
     return flows

@@ -46,6 +46,13 @@ class Reshape(View):
     def locate(self, out: Operand, *inputs: Operand) -> Operand:
         return out.reshaping(inputs[0])
 
+    def emit(self, writer: Writer, out: Operand, *inputs: Operand) -> None:
+        """Copy, where the elements do not lie in order: of a slice or transpose."""
+        x = inputs[0]
+        target = x.reshaping(out)
+        with writer.loops(x.extents) as index:
+            writer.line(f"{target.at(*index)} = {x.at(*index)}")
+
     def gradient(self, g: Node, out: Node, *inputs: Node) -> tuple[Node, ...]:
         return (g._apply(ReshapeLike(), inputs[0]),)
 
@@ -71,8 +78,9 @@ class ExpandDims(View):
     axis: int
 
     def infer(self, *inputs: Spec) -> Spec:
-        shape = np.expand_dims(np.empty(inputs[0].shape, bool), self.axis).shape
-        return Spec(shape, inputs[0].dtype)
+        shape = inputs[0].shape
+        (axis,) = normalize_axes(self.name, self.axis, len(shape) + 1)
+        return Spec((*shape[:axis], 1, *shape[axis:]), inputs[0].dtype)
 
     def forward(self, out: Array, *inputs: Array) -> None:
         out[...] = inputs[0].reshape(out.shape)
