@@ -20,6 +20,7 @@ from wyrm_py.nodes import Application, Node, ticks
 if TYPE_CHECKING:
     from wyrm_py.engines.plan import Backward, Update
 
+
 def compute(application: Application) -> None:
     """Compute the outputs of one application from its inputs' values.
 

@@ -131,7 +131,10 @@ class Plan:
         found = []
         for application in self.random():
             position = application.op.idle_output
-            if position is not None and np.prod(application.outputs[position].shape) == 1:
+            if (
+                position is not None
+                and np.prod(application.outputs[position].shape) == 1
+            ):
                 found.append(application.outputs[position])
         return found
 

@@ -53,6 +53,10 @@ class Op:
     random: ClassVar[bool] = False
     """Whether `forward` draws from the stream it is handed first."""
 
+    looks_up: ClassVar[tuple[int, int] | None] = None
+    """Positions of a table and of the row numbers looked up in it."""
+    same_as: ClassVar[int | None] = None
+    """Input whose elements the value has, index by index, if shapes agree."""
     idle_output: ClassVar[int | None] = None
     """Output whose zero says that a step of one example is to do nothing."""
 
@@ -129,6 +133,12 @@ class Reduction(Op):
     def axes(self, ndim: int) -> tuple[int, ...]:
         """Return the axes that go, of the broadcast inputs, in order."""
         raise NotImplementedError(f"{self.name}: a reduction needs `axes`")
+
+    def axes_between(
+        self, whole: Sequence[bool], out: Sequence[bool]
+    ) -> tuple[int, ...]:
+        """Return the axes that go, given which axes have length one."""
+        return self.axes(len(whole))
 
     @property
     def keeps_axes(self) -> bool:

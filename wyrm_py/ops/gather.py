@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 class Index(View):
     """Rows of a table (R, D) by an index of shape S: value (*S, D)."""
 
+    looks_up = (0, 1)
+
     def infer(self, *inputs: Spec) -> Spec:
         table, rows = inputs
         require_floats(self.name, table)

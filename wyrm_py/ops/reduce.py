@@ -92,6 +92,16 @@ class SumLike(Reduction):
     """Sum what broadcasting spread, back to the shape and dtype of `like`."""
 
     shape_only = (1,)
+    same_as = 0
+
+    def axes_between(
+        self, whole: Sequence[bool], out: Sequence[bool]
+    ) -> tuple[int, ...]:
+        lead = len(whole) - len(out)
+        stretched = (
+            lead + k for k, one in enumerate(out) if one and not whole[lead + k]
+        )
+        return (*range(lead), *stretched)
 
     def infer(self, *inputs: Spec) -> Spec:
         value, like = inputs

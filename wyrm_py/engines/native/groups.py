@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from wyrm_py.engines.native.extents import Extent, Extents
 from wyrm_py.engines.native.operands import Operand, buffer, can_reshape
 from wyrm_py.graph.op import Pointwise, Reduction, View
-from wyrm_py.ops.reduce import SumLike
 
 if TYPE_CHECKING:
     from wyrm_py.nodes import Application, Node
@@ -154,7 +153,7 @@ class Grouping:
             node, direct = stack.pop()
             below = node.application
             if below in self.aliases:
-                same = isinstance(below.op, SumLike)
+                same = below.op.same_as is not None
                 stack += [(n, direct and same) for n in value_inputs(below)]
             else:
                 found.append((node, direct))
@@ -183,16 +182,10 @@ def reduced_axes(
     op = application.op
     inputs = [shapes[n] for n in value_inputs(application)]
     whole = broadcast_extents(inputs)
-    if isinstance(op, SumLike):
-        out = shapes[application.outputs[0]]
-        lead = len(whole) - len(out)
-        stretched = (
-            lead + k
-            for k, e in enumerate(out)
-            if e.is_one and not whole[lead + k].is_one
-        )
-        return whole, (*range(lead), *stretched)
-    return whole, op.axes(len(whole)) if isinstance(op, Reduction) else ()
+    if not isinstance(op, Reduction):
+        return whole, ()
+    out = shapes[application.outputs[0]]
+    return whole, op.axes_between([e.is_one for e in whole], [e.is_one for e in out])
 
 
 def broadcast_extents(shapes: list[Space]) -> Space:
@@ -208,13 +201,19 @@ def broadcast_extents(shapes: list[Space]) -> Space:
 
 def resolved(node: Node, extents: Extents) -> Node:
     """Return the node whose elements these are, index by index."""
-    while isinstance(node.application.op, SumLike):
-        source = node.application.inputs[0]
-        same = extents.shapes[source] == extents.shapes[node]
-        if not same or source.dtype != node.dtype:
-            break
+    while (source := _twin(node, extents)) is not None:
         node = source
     return node
+
+
+def _twin(node: Node, extents: Extents) -> Node | None:
+    """Return the input that a node equals, shapes and dtypes agreeing."""
+    application = node.application
+    if application.is_leaf or application.op.same_as is None:
+        return None
+    source = application.inputs[application.op.same_as]
+    same = extents.shapes[source] == extents.shapes[node]
+    return source if same and source.dtype == node.dtype else None
 
 
 def alias(
@@ -223,10 +222,9 @@ def alias(
     """Return the operand of a value that needs no computation, else None."""
     op, out = application.op, application.outputs[0]
     shapes = extents.shapes
-    if isinstance(op, SumLike):
-        source = application.inputs[0]
-        same = shapes[source] == shapes[out] and source.dtype == out.dtype
-        return operands[source] if same else None
+    twin = _twin(out, extents)
+    if twin is not None:
+        return operands[twin]
     if not isinstance(op, View):
         return None
     inputs = [

@@ -17,6 +17,7 @@ from wyrm_py.engines.native import build
 from wyrm_py.engines.native.extents import Extent
 from wyrm_py.engines.native.slots import CONTROL, Slot
 from wyrm_py.engines.native.source import Source
+from wyrm_py.errors import ParameterError
 from wyrm_py.graph.op import Array
 from wyrm_py.parameters import ParameterBlock, SharedArray
 
@@ -156,9 +157,23 @@ class Kernel:
         pairs = zip(binding.entries, binding.dtypes, strict=True)
         for k, (entry, dtype) in enumerate(pairs):
             self.point(k, self._array(entry, dtype))
+        self._require_apart(binding.entries)
         self.address = int(self.table.ctypes.data)
         load = build.load if binding.compiled else build.run_in_python
         self.call = load(binding.text)
+
+    def _require_apart(self, entries: Sequence[Any]) -> None:
+        """Raise a ParameterError if two parameters are the same memory.
+
+        The step is compiled on the promise that no two arrays overlap.
+        """
+        states = [k for k, entry in enumerate(entries) if isinstance(entry, State)]
+        places = [int(self.table[2 * k]) for k in states]
+        if len(set(places)) < len(places):
+            raise ParameterError(
+                "compile: two parameters of the graph are the same shared memory. "
+                "Make all their nodes from one HogwildParameter object."
+            )
 
     def _array(self, entry: Any, dtype: Any) -> Array:
         if isinstance(entry, Own):

@@ -174,7 +174,9 @@ class LeafLoader:
         for number, leaf in enumerate(self._ragged):
             (self._write_batch if self.batched else self._write_range)(writer, leaf)
             if self.batched and self.settings.cut:
-                self.slots.add("entries", np.uint64, "workspace", ((), 1, len(self._ragged)))
+                self.slots.add(
+                    "entries", np.uint64, "workspace", ((), 1, len(self._ragged))
+                )
                 writer.line(f"entries[u64({number})] = {self.extents.ragged[leaf]}")
         for name, text in self.extents.varying:
             writer.line(f"{name} = {text}")

@@ -31,71 +31,80 @@ from wyrm_py.engines.native.runtime import *
 '''
 
 
-def print_module(
-    writer: Writer,
-    slots: Slots,
-    extents: Extents,
-    settings: Settings,
-    optimizer: Optimizer | None,
-    plan: Plan,
-    loader: LeafLoader | None,
-    streams: int,
-) -> str:
-    """Return the text of the module; `loader` is given if the step is cut."""
-    if streams:
-        slots.add("streams", np.uint64, "streams")
-    if optimizer is not None:
-        slots.add("settings", np.float64, "settings")
-    arguments = ", ".join(slot.name for slot in slots.slots)
-    numbers = _control_lines(settings, streams)
-    rates = _settings_lines(optimizer, plan)
-    pieces = [extents.resolve(piece) for piece in writer.pieces()]
-    functions = []
-    if loader is None:
-        (body, sizes) = pieces[0]
-        lines = [*numbers, *sizes, *rates, *_start_lines(streams), *_loop(settings)]
-    else:
-        lines = [*numbers, *_start_lines(streams), *_loop(settings)]
-        body = []
+class Module:
+    """Prints the module of one step."""
+
+    def __init__(
+        self,
+        slots: Slots,
+        extents: Extents,
+        settings: Settings,
+        optimizer: Optimizer | None,
+        plan: Plan,
+    ) -> None:
+        self.slots = slots
+        self.extents = extents
+        streams = len(plan.random())
+        if streams:
+            slots.add("streams", np.uint64, "streams")
+        if optimizer is not None:
+            slots.add("settings", np.float64, "settings")
+        self.arguments = ", ".join(slot.name for slot in slots.slots)
+        self.control = _control_lines(settings, streams)
+        self.rates = _settings_lines(optimizer, plan)
+        self.loop = [*_start_lines(streams), *_loop_lines(settings)]
+
+    def print_whole(self, body: list[str]) -> str:
+        """Print a step as one function."""
+        body, sizes = self.extents.resolve(body)
+        head = [*self.control, *sizes, *self.rates, *self.loop]
+        return self._print([], head, body)
+
+    def print_cut(self, pieces: list[list[str]], loader: LeafLoader) -> str:
+        """Print a step as several functions that one loop calls in turn."""
+        functions: list[str] = []
+        calls: list[str] = []
         for k, piece in enumerate(pieces):
             again = Writer(depth=0)
             if k:
                 loader.write_again(again)
-            (reload, more), (text, sizes) = extents.resolve(again.lines), piece
-            head = [*numbers, *more, *sizes, *rates, "total = f8(0)", *reload]
+            reload, sizes = self.extents.resolve(again.lines)
+            text, more = self.extents.resolve(piece)
+            head = [*self.control, *sizes, *more, *self.rates, "total = f8(0)"]
             functions += [
                 "@part",
-                f"def piece{k}(k, {arguments}):",
+                f"def piece{k}(k, {self.arguments}):",
                 INDENT + "never_inline()",
-                *(INDENT + line for line in head),
+                *(INDENT + line for line in (*head, *reload)),
                 *(line[len(INDENT) :] for line in text),
                 INDENT + "return total",
                 "",
                 "",
             ]
-            body.append(2 * INDENT + f"total = total + piece{k}(u64(k), {arguments})")
-    count = 2 * len(slots.slots)
-    return "\n".join(
-        [
+            calls.append(f"total = total + piece{k}(u64(k), {self.arguments})")
+        head = ["never_inline()", *self.control, *self.loop]
+        return self._print(functions, head, [2 * INDENT + call for call in calls])
+
+    def _print(self, functions: list[str], head: list[str], body: list[str]) -> str:
+        lines = [
             HEADER,
             "",
             *functions,
             "@part",
-            f"def steps({arguments}):",
-            *([] if loader is None else [INDENT + "never_inline()"]),
-            *(INDENT + line for line in lines),
+            f"def steps({self.arguments}):",
+            *(INDENT + line for line in head),
             *body,
             INDENT + "return total",
             "",
             "",
             "@entry",
             "def run(address):",
-            f"    table = array_at(address, u64({count}), u64)",
-            *(INDENT + line for line in slots.unpacking()),
-            f"    return steps({arguments})",
+            f"    table = array_at(address, u64({2 * len(self.slots.slots)}), u64)",
+            *(INDENT + line for line in self.slots.unpacking()),
+            f"    return steps({self.arguments})",
             "",
         ]
-    )
+        return "\n".join(lines)
 
 
 def _control_lines(settings: Settings, streams: int) -> list[str]:
@@ -114,7 +123,7 @@ def _start_lines(streams: int) -> list[str]:
     ]
 
 
-def _loop(settings: Settings) -> list[str]:
+def _loop_lines(settings: Settings) -> list[str]:
     step = "batch_size" if settings.batched else "u64(1)"
     stop = f"end + u64({AHEAD})" if settings.prefetch else "end"
     return ["total = f8(0)", f"for k in range(begin, {stop}, {step}):"]

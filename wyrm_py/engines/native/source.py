@@ -7,35 +7,31 @@ arrays the table must name is told by `Source.slots`.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from wyrm_py.engines.native.elements import GroupWriter
 from wyrm_py.engines.native.extents import Extents
 from wyrm_py.engines.native.groups import (
     Group,
     Grouping,
     alias,
-    reduced_axes,
     resolved,
-    value_inputs,
     wide,
 )
 from wyrm_py.engines.native.loading import LeafLoader
-from wyrm_py.engines.native.module import AHEAD, print_module
-from wyrm_py.engines.native.operands import Operand, buffer, local, times, type_name
+from wyrm_py.engines.native.module import AHEAD, Module
+from wyrm_py.engines.native.operands import Operand, local, times, type_name
 from wyrm_py.engines.native.settings import Settings
 from wyrm_py.engines.native.slots import Slots
 from wyrm_py.engines.native.updates import UpdateWriter
 from wyrm_py.engines.native.writer import Writer
 from wyrm_py.engines.plan import Plan
-from wyrm_py.graph.op import Reduction
 from wyrm_py.graph.order import topological_order
 from wyrm_py.leaves import ParameterNode
 from wyrm_py.nodes import symbolic
-from wyrm_py.ops.gather import Index
 
 if TYPE_CHECKING:
     from wyrm_py.nodes import Application, Node
@@ -82,7 +78,7 @@ class Generator:
         with symbolic():
             self.loss = plan.root.sum() if optimizer is not None else plan.root
         ends = [self.loss, *plan.ends()]
-        everything = topological_order(ends)
+        self.everything = everything = topological_order(ends)
         live = set(topological_order(ends, shapes=False))
         self.extents = Extents.of(everything, settings.batched)
         self.applications = [a for a in everything if a in live]
@@ -107,16 +103,29 @@ class Generator:
         leaves = dict(self.operands)
         self.grouping = Grouping(self.applications, self.extents, leaves, self._kept())
         self._assign_storage()
+        self.groups = GroupWriter(
+            self.writer,
+            self.extents,
+            self.grouping,
+            self.operands,
+            self.everything,
+            self.streams,
+            self.settings.cut,
+        )
         if self.settings.gradients != "apply collected":
             self._write_body()
         if self.optimizer is None:
             self._write_output()
         else:
             self._write_updates(self.optimizer)
-        text = print_module(
-            self.writer, self.slots, self.extents, self.settings, self.optimizer,
-            self.plan, self.loader if self.settings.cut else None, len(self.streams),
+        module = Module(
+            self.slots, self.extents, self.settings, self.optimizer, self.plan
         )
+        pieces = self.writer.pieces()
+        if self.settings.cut:
+            text = module.print_cut(pieces, self.loader)
+        else:
+            text = module.print_whole(pieces[0])
         return Source(text, self.slots, self.extents, self.streams)
 
     def _write_updates(self, optimizer: Optimizer) -> None:
@@ -162,7 +171,10 @@ class Generator:
             # cut steps hand numbers from function to function through memory
             self._cut_numbers += 1
             name = self.slots.add(
-                f"numbers_{type_name(kind)}", kind, "workspace", ((), 1, len(self.number))
+                f"numbers_{type_name(kind)}",
+                kind,
+                "workspace",
+                ((), 1, len(self.number)),
             )
             return local(f"{name}[u64({self._cut_numbers})]", out.dtype, shape)
         if out in self.grouping.in_memory:
@@ -180,10 +192,11 @@ class Generator:
         self.loader.write_values(writer)
         for group in self.grouping.groups:
             if group not in early:
-                self._write_group(group)
+                self.groups.write(group)
                 self._write_idle(group)
                 if self.settings.cut and writer.loops_since_cut >= MOST_LOOPS:
                     writer.cut()
+        self.groups.describe(len(self.groups.number))
         if self.settings.cut:
             writer.cut()
 
@@ -197,9 +210,7 @@ class Generator:
                 at = number.at(*("0",) * len(number.extents))
                 with self.writer.block(f"if {at} == {number.type}(0):"):
                     if self.settings.gradients == "collect":
-                        self._updates(self.optimizer).collect_nothing(
-                            self.plan.updates
-                        )
+                        self._updates(self.optimizer).collect_nothing(self.plan.updates)
                     self.writer.line("continue")
 
     def _early(self) -> list[Group]:
@@ -235,7 +246,7 @@ class Generator:
         with writer.block("if k < end:"):
             names = self.loader.write_rows(writer)
             for group in early:
-                self._write_group(group)
+                self.groups.write(group)
                 names += [
                     self.operands[out].at(*("0",) * len(out.shape))
                     for member in group.members
@@ -254,9 +265,9 @@ class Generator:
     def _write_prefetch(self, known: set[str]) -> None:
         """Ask for the cache lines of looked-up rows and of their state."""
         for application in self.applications:
-            if not isinstance(application.op, Index):
+            if application.op.looks_up is None:
                 continue
-            table, rows = application.inputs
+            table, rows = (application.inputs[k] for k in application.op.looks_up)
             operand = self.operands[rows]
             row = operand.at(*("0",) * len(operand.extents))
             if not isinstance(table, ParameterNode) or row not in known:
@@ -275,145 +286,6 @@ class Generator:
                 for name in arrays:
                     place = f"{times(row, width.text)} + {index}"
                     self.writer.line(f"prefetch({name}, {place})")
-
-    # -- groups ---------------------------------------------------------------
-
-    def _describe(self, application: Application) -> None:
-        outs = ", ".join(f"v{self.number[o]}" for o in application.outputs)
-        shapes = ", ".join(map(_shape, (o.shape for o in application.outputs)))
-        reads = ", ".join(
-            f"v{self.number[n]} {_shape(n.shape)}" for n in application.inputs
-        )
-        where = self.operands[application.outputs[0]]
-        at = where.at(*(f"i{k}" for k in range(len(where.extents))))
-        alias_of = f" = {at}" if application in self.grouping.aliases else ""
-        self.writer.line(
-            f"# {outs}: {application.op.name}({reads}) -> {shapes}{alias_of}"
-        )
-
-    def _write_group(self, group: Group) -> None:
-        for member in group.members:
-            self._describe(member)
-        if group.space is None:
-            for member in group.members:
-                self._write_own_loops(member)
-            return
-        split = len(group.space) if group.split is None else group.split
-        writer, sums = self.writer, []
-        with writer.loops(group.space[:split]) as outer:
-            for member in group.members:
-                if self._is_sum(member):
-                    sums.append(member)
-                    out = self.operands[member.outputs[0]]
-                    start = "-inf" if member.op.combine == "max" else "0"  # type: ignore[attr-defined]
-                    writer.line(f"{self._total(member)} = {out.type}({start})")
-            with writer.loops(group.space[split:]) as inner:
-                for member in group.members:
-                    self._write_element(member, [*outer, *inner])
-            for member in sums:
-                self._store_sum(member, outer)
-
-    def _is_sum(self, application: Application) -> bool:
-        if not isinstance(application.op, Reduction):
-            return False
-        whole, gone = reduced_axes(application, self.extents.shapes)
-        return any(not whole[k].is_one for k in gone)
-
-    def _total(self, application: Application) -> str:
-        out = application.outputs[0]
-        letter = "s" if self._is_stored(out) else "t"
-        return f"{letter}{self.number[out]}"
-
-    def _is_stored(self, out: Node) -> bool:
-        """Whether a value is written to memory when it has been computed."""
-        single = not wide(self.extents.shapes[out])
-        return out in self.grouping.in_memory or (self.settings.cut and single)
-
-    def _write_element(self, application: Application, index: list[str]) -> None:
-        """Write one element's line, in the innermost loop of a group."""
-        out = application.outputs[0]
-        if isinstance(application.op, Reduction):
-            whole, _ = reduced_axes(application, self.extents.shapes)
-        else:
-            whole = self.extents.shapes[out]
-        free = iter(index)
-        places = ["0" if e.is_one else next(free) for e in whole]
-        text = self._expression(application, places)
-        if isinstance(application.op, Reduction) and self._is_sum(application):
-            total = self._total(application)
-            if application.op.combine == "max":
-                self.writer.line(f"{total} = maximum({total}, {text})")
-            else:
-                self.writer.line(f"{total} = {total} + {text}")
-            return
-        name = f"t{self.number[out]}"
-        if self._is_stored(out):
-            # readers in this nest take the element from a local
-            value = f"e{self.number[out]}"
-            self.writer.line(f"{value} = {text}")
-            own = places[len(places) - len(out.shape) :]
-            self.writer.line(f"{self.operands[out].at(*own)} = {value}")
-        else:
-            self.writer.line(f"{name} = {text}")
-
-    def _store_sum(self, application: Application, outer: list[str]) -> None:
-        out = application.outputs[0]
-        if self._is_stored(out):
-            free = iter(outer)
-            places = ["0" if e.is_one else next(free) for e in self.extents.shapes[out]]
-            self.writer.line(
-                f"{self.operands[out].at(*places)} = {self._total(application)}"
-            )
-
-    def _expression(self, application: Application, places: list[str]) -> str:
-        """Return the text of an op's expression for one element."""
-        out, op = application.outputs[0], application.op
-        reads = {
-            letter: self._cast(self.operands[node].aligned(places), node, out)
-            for letter, node in zip("abcdefgh", value_inputs(application), strict=False)
-        }
-        kind = self.operands[out].type
-        expression: str = op.expression  # type: ignore[attr-defined]
-        return re.sub(
-            r"\b([a-hT])\b(?!\w)",
-            lambda m: kind if m.group() == "T" else reads[m.group()],
-            expression,
-        )
-
-    def _cast(self, text: str, node: Node, out: Node) -> str:
-        if node.dtype == out.dtype or node.spec.is_index:
-            return text
-        return f"{self.operands[out].type}({text})"
-
-    def _write_own_loops(self, application: Application) -> None:
-        op = application.op
-        outs = [self.operands[out] for out in application.outputs]
-        ins = [
-            self.operands.get(n) or buffer("_", n.dtype, self.extents.shapes[n])
-            for n in application.inputs
-        ]
-        if isinstance(op, Reduction):
-            self._sum_into_memory(application)
-            return
-        if op.random:
-            self.writer.stream = f"streams[u64({self.streams.index(application)})]"
-        op.emit(self.writer, outs[0] if len(outs) == 1 else tuple(outs), *ins)
-
-    def _sum_into_memory(self, application: Application) -> None:
-        """Reduce over leading axes: add into the result in memory order."""
-        out, op = application.outputs[0], application.op
-        whole, gone = reduced_axes(application, self.extents.shapes)
-        target, largest = self.operands[out], op.combine == "max"  # type: ignore[attr-defined]
-        self.writer.fill(target, "-inf" if largest else "0")
-        with self.writer.loops(whole) as index:
-            text = self._expression(application, index)
-            places = [i for k, i in enumerate(index) if k not in gone]
-            if len(places) != len(target.extents):
-                lead = len(whole) - len(target.extents)
-                places = ["0" if k in gone else i for k, i in enumerate(index)][lead:]
-            at = target.at(*places)
-            both = f"maximum({at}, {text})" if largest else f"{at} + {text}"
-            self.writer.line(f"{at} = {both}")
 
     # -- what comes out ---------------------------------------------------------
 
@@ -445,7 +317,3 @@ class Generator:
 
 def _ring(step: str, width: int, place: int) -> str:
     return f"(({step}) & u64(7)) * u64({width}) + u64({place})"
-
-
-def _shape(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape)) or "()"

@@ -12,8 +12,8 @@ from wyrm_py.engines.limits import row_limits
 from wyrm_py.engines.native.extents import RAGGED
 from wyrm_py.engines.native.kernel import Kernel, bind
 from wyrm_py.engines.native.loading import ragged_parts
-from wyrm_py.engines.native.slots import CONTROL
 from wyrm_py.engines.native.module import setting_values
+from wyrm_py.engines.native.slots import CONTROL
 from wyrm_py.engines.native.source import Source, generate
 from wyrm_py.engines.plan import Plan
 from wyrm_py.graph.op import Array

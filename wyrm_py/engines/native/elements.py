@@ -1,0 +1,207 @@
+"""Writes groups: loop nests with their elements, or an op's own loops."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from wyrm_py.engines.native.extents import Extents
+from wyrm_py.engines.native.groups import (
+    Group,
+    Grouping,
+    reduced_axes,
+    value_inputs,
+    wide,
+)
+from wyrm_py.engines.native.operands import Operand, buffer
+from wyrm_py.engines.native.writer import Writer
+from wyrm_py.graph.op import Reduction
+
+if TYPE_CHECKING:
+    from wyrm_py.nodes import Application, Node
+
+
+class GroupWriter:
+    """Writes the groups of a step, with one comment a node.
+
+    `cut` says that numbers, too, are kept in memory: the step is printed as
+    several functions.
+    """
+
+    def __init__(
+        self,
+        writer: Writer,
+        extents: Extents,
+        grouping: Grouping,
+        operands: Mapping[Node, Operand],
+        applications: Sequence[Application],
+        streams: Sequence[Application],
+        cut: bool,
+    ) -> None:
+        self.writer = writer
+        self.extents = extents
+        self.grouping = grouping
+        self.operands = operands
+        self.streams = streams
+        self.cut = cut
+        self.number: dict[Node, int] = {}
+        for application in applications:
+            for out in application.outputs:
+                self.number[out] = len(self.number)
+        self._pending = [a for a in applications if a.outputs[0] in operands]
+
+    def describe(self, last: int) -> None:
+        """Write a comment for each node up to number `last` that has none yet."""
+        while self._pending and self.number[self._pending[0].outputs[0]] <= last:
+            application = self._pending.pop(0)
+            outs = ", ".join(f"v{self.number[out]}" for out in application.outputs)
+            shapes = ", ".join(_shape(out.shape) for out in application.outputs)
+            given = ", ".join(
+                f"v{self.number[n]} {_shape(n.shape)}" for n in application.inputs
+            )
+            owner = application.owner
+            what = (
+                f"{application.op.name}({given}) -> {shapes}"
+                if owner is None
+                else f"{type(owner).__name__} {owner.name or ''} {shapes}"
+            )
+            self.writer.line(
+                f"# {outs}: {' '.join(what.split())}{self._where(application)}"
+            )
+
+    def _where(self, application: Application) -> str:
+        """Return how a value that is not computed is read."""
+        if application not in self.grouping.aliases:
+            return ""
+        operand = self.operands[application.outputs[0]]
+        return f", reads {operand.at(*'abcdefgh'[: len(operand.extents)])}"
+
+    def write(self, group: Group) -> None:
+        """Write one group, after comments on all nodes that come before."""
+        last = max(self.number[out] for m in group.members for out in m.outputs)
+        self.describe(last)
+        if group.space is None:
+            for member in group.members:
+                self._write_own_loops(member)
+            return
+        split = len(group.space) if group.split is None else group.split
+        writer, sums = self.writer, []
+        with writer.loops(group.space[:split]) as outer:
+            for member in group.members:
+                if self._is_sum(member):
+                    sums.append(member)
+                    out = self.operands[member.outputs[0]]
+                    start = "-inf" if member.op.combine == "max" else "0"  # type: ignore[attr-defined]
+                    writer.line(f"{self._total(member)} = {out.type}({start})")
+            with writer.loops(group.space[split:]) as inner:
+                for member in group.members:
+                    self._write_element(member, [*outer, *inner])
+            for member in sums:
+                self._store_sum(member, outer)
+
+    def _is_sum(self, application: Application) -> bool:
+        if not isinstance(application.op, Reduction):
+            return False
+        whole, gone = reduced_axes(application, self.extents.shapes)
+        return any(not whole[k].is_one for k in gone)
+
+    def _total(self, application: Application) -> str:
+        out = application.outputs[0]
+        letter = "s" if self._is_stored(out) else "t"
+        return f"{letter}{self.number[out]}"
+
+    def _is_stored(self, out: Node) -> bool:
+        """Whether a value is written to memory when it has been computed."""
+        single = not wide(self.extents.shapes[out])
+        return out in self.grouping.in_memory or (self.cut and single)
+
+    def _write_element(self, application: Application, index: list[str]) -> None:
+        """Write one element's line, in the innermost loop of a group."""
+        out = application.outputs[0]
+        if isinstance(application.op, Reduction):
+            whole, _ = reduced_axes(application, self.extents.shapes)
+        else:
+            whole = self.extents.shapes[out]
+        free = iter(index)
+        places = ["0" if e.is_one else next(free) for e in whole]
+        text = self._expression(application, places)
+        if isinstance(application.op, Reduction) and self._is_sum(application):
+            total = self._total(application)
+            if application.op.combine == "max":
+                self.writer.line(f"{total} = maximum({total}, {text})")
+            else:
+                self.writer.line(f"{total} = {total} + {text}")
+            return
+        name = f"t{self.number[out]}"
+        if self._is_stored(out):
+            # readers in this nest take the element from a local
+            value = f"e{self.number[out]}"
+            self.writer.line(f"{value} = {text}")
+            own = places[len(places) - len(out.shape) :]
+            self.writer.line(f"{self.operands[out].at(*own)} = {value}")
+        else:
+            self.writer.line(f"{name} = {text}")
+
+    def _store_sum(self, application: Application, outer: list[str]) -> None:
+        out = application.outputs[0]
+        if self._is_stored(out):
+            free = iter(outer)
+            places = ["0" if e.is_one else next(free) for e in self.extents.shapes[out]]
+            self.writer.line(
+                f"{self.operands[out].at(*places)} = {self._total(application)}"
+            )
+
+    def _expression(self, application: Application, places: list[str]) -> str:
+        """Return the text of an op's expression for one element."""
+        out, op = application.outputs[0], application.op
+        reads = {
+            letter: self._cast(self.operands[node].aligned(places), node, out)
+            for letter, node in zip("abcdefgh", value_inputs(application), strict=False)
+        }
+        kind = self.operands[out].type
+        expression: str = op.expression  # type: ignore[attr-defined]
+        return re.sub(
+            r"\b([a-hT])\b(?!\w)",
+            lambda m: kind if m.group() == "T" else reads[m.group()],
+            expression,
+        )
+
+    def _cast(self, text: str, node: Node, out: Node) -> str:
+        if node.dtype == out.dtype or node.spec.is_index:
+            return text
+        return f"{self.operands[out].type}({text})"
+
+    def _write_own_loops(self, application: Application) -> None:
+        op = application.op
+        outs = [self.operands[out] for out in application.outputs]
+        ins = [
+            self.operands.get(n) or buffer("_", n.dtype, self.extents.shapes[n])
+            for n in application.inputs
+        ]
+        if isinstance(op, Reduction):
+            self._sum_into_memory(application)
+            return
+        if op.random:
+            self.writer.stream = f"streams[u64({self.streams.index(application)})]"
+        op.emit(self.writer, outs[0] if len(outs) == 1 else tuple(outs), *ins)
+
+    def _sum_into_memory(self, application: Application) -> None:
+        """Reduce over leading axes: add into the result in memory order."""
+        out, op = application.outputs[0], application.op
+        whole, gone = reduced_axes(application, self.extents.shapes)
+        target, largest = self.operands[out], op.combine == "max"  # type: ignore[attr-defined]
+        self.writer.fill(target, "-inf" if largest else "0")
+        with self.writer.loops(whole) as index:
+            text = self._expression(application, index)
+            places = [i for k, i in enumerate(index) if k not in gone]
+            if len(places) != len(target.extents):
+                lead = len(whole) - len(target.extents)
+                places = ["0" if k in gone else i for k, i in enumerate(index)][lead:]
+            at = target.at(*places)
+            both = f"maximum({at}, {text})" if largest else f"{at} + {text}"
+            self.writer.line(f"{at} = {both}")
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape)) or "()"
