@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from wyrm_py.optim.base import Optimizer, require
+from typing import ClassVar
+
+from wyrm_py.optim.base import ABOVE_ZERO, Optimizer
 
 
 class Adagrad(Optimizer):
@@ -25,6 +27,8 @@ class Adagrad(Optimizer):
     place of epsilon as in wyrm.
     """
 
+    bounds: ClassVar[dict[str, str]] = {**Optimizer.bounds, "epsilon": ABOVE_ZERO}
+    epsilon: float
     slots = ("sum",)
     rule = """\
 sum = sum + gradient * gradient
@@ -39,7 +43,7 @@ value = value - learning_rate * gradient / (epsilon + sqrt(sum))"""
         clip_norm: float | None = None,
     ) -> None:
         super().__init__(learning_rate, l2, clip, clip_norm)
-        self.epsilon = require("Adagrad", "epsilon", epsilon, positive=True)
+        self.epsilon = epsilon
 
     def settings(self) -> dict[str, float]:
         return {**super().settings(), "epsilon": self.epsilon}

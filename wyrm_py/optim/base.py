@@ -23,6 +23,10 @@ from wyrm_py.parameters import ParameterBlock
 
 Gradient = Array | RowArrays
 
+ABOVE_ZERO = "above zero"
+NOT_BELOW_ZERO = "not below zero"
+ABOVE_ZERO_OR_NONE = "above zero, or None"
+
 
 class Optimizer:
     """Base of the optimizers; see SGD for the common settings."""
@@ -31,6 +35,18 @@ class Optimizer:
     rule: ClassVar[str]
     version = 0
     """Grows with every setting that is changed: compiled steps look at it."""
+    bounds: ClassVar[dict[str, str]] = {
+        "learning_rate": ABOVE_ZERO,
+        "l2": NOT_BELOW_ZERO,
+        "clip": ABOVE_ZERO_OR_NONE,
+        "clip_norm": ABOVE_ZERO_OR_NONE,
+    }
+    """All settings, and what each must be."""
+
+    learning_rate: float
+    l2: float
+    clip: float | None
+    clip_norm: float | None
 
     def __init__(
         self,
@@ -39,18 +55,20 @@ class Optimizer:
         clip: float | None = None,
         clip_norm: float | None = None,
     ) -> None:
-        who = type(self).__name__
-        self.learning_rate = require(who, "learning_rate", learning_rate, positive=True)
-        self.l2 = require(who, "l2", l2)
-        self.clip = None if clip is None else require(who, "clip", clip, positive=True)
-        self.clip_norm = (
-            None
-            if clip_norm is None
-            else require(who, "clip_norm", clip_norm, positive=True)
-        )
+        self.learning_rate = learning_rate
+        self.l2 = l2
+        self.clip = clip
+        self.clip_norm = clip_norm
 
-    def __setattr__(self, name: str, value: object) -> None:
-        super().__setattr__(name, value)
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set a setting, checked, at any time: also steps made before follow it."""
+        if name not in self.bounds:
+            raise SettingError(
+                f"{type(self).__name__}: has no setting {name!r}; there are "
+                f"{', '.join(self.bounds)}."
+            )
+        checked = _checked(type(self).__name__, name, value, self.bounds[name])
+        super().__setattr__(name, checked)
         super().__setattr__("version", self.version + 1)
 
     def settings(self) -> dict[str, float]:
@@ -134,14 +152,16 @@ class Optimizer:
         return f"{type(self).__name__}({listed})"
 
 
-def require(who: str, name: str, value: Any, positive: bool = False) -> float:
-    """Return a finite setting, or raise a SettingError."""
+def _checked(who: str, name: str, value: Any, bound: str) -> float | None:
+    """Return a setting as a float, or raise a SettingError."""
+    if value is None and bound == ABOVE_ZERO_OR_NONE:
+        return None
     fits = isinstance(value, int | float | np.floating | np.integer) and not isinstance(
         value, bool
     )
-    if fits and math.isfinite(value) and (value > 0 if positive else value >= 0):
+    low = 0.0 if bound == NOT_BELOW_ZERO else math.ulp(0.0)
+    if fits and math.isfinite(value) and value >= low:
         return float(value)
-    bound = "above zero" if positive else "not below zero"
     raise SettingError(f"{who}: {name} must be a finite number {bound}, got {value!r}.")
 
 
