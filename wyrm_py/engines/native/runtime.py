@@ -131,7 +131,7 @@ def _prefetch(_typing: Any, array: Any, position: Any) -> Any:
             else "llvm.prefetch.p0",
         )
         # rw=1: the row will be written; locality 3; data cache
-        builder.call(hint, [address, flag(1), flag(3), flag(1)])
+        builder.call(hint, [address, flag(0), flag(3), flag(1)])
         return context.get_dummy_value()
 
     return types.none(array, position), generate
