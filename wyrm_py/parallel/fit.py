@@ -19,9 +19,9 @@ from wyrm_py.data.columns import Column, take_columns
 from wyrm_py.engines.limits import row_limits
 from wyrm_py.engines.native.extents import Extents
 from wyrm_py.engines.native.kernel import Binding, bind
+from wyrm_py.engines.native.module import setting_values
 from wyrm_py.engines.native.order import block_size_for
 from wyrm_py.engines.native.settings import Settings
-from wyrm_py.engines.native.module import setting_values
 from wyrm_py.engines.native.source import Source, generate
 from wyrm_py.engines.plan import Plan
 from wyrm_py.engines.replica import Replica
@@ -109,21 +109,24 @@ def fit(
         If worker processes died again and again over the same block.
     """
     _require_settings(optimizer, epochs, backend, mode, engine, batch_size)
+    calls = _callables(callbacks)
     plan = Plan.training(loss, parameters)
     leaves = plan.leaves()
     single = batch_size == 1 and all(leaf.shape[:1] == (1,) for leaf in leaves)
     batch = None if single else batch_size
     columns = take_columns(leaves, inputs, batch is not None)
     total = next(iter(columns.values())).count if columns else 1
+    batch = None if batch is None else min(batch, total)  # it sizes the scratch
     for node, limit in row_limits(plan.forward).items():
         if node.application.owner in columns:
             columns[node.application.owner].check_rows(node, limit)
     jobs = max(1, min(resolve_jobs(n_jobs), total))
     run = _Run(plan, optimizer, columns, total, jobs, backend, mode, engine, batch)
-    run.blocks.shuffle, run.blocks.seed = shuffle, _seed(random_state)
-    report = run.train(epochs, list(callbacks), progress)
-    loss._tick = -1  # its value is of before: `backward` needs a new `forward`
-    return report
+    run.blocks.shuffle, run.blocks.seed = bool(shuffle), _seed(random_state)
+    try:
+        return run.train(epochs, calls, progress)
+    finally:
+        loss._tick = -1  # its value is of before: `backward` needs a new `forward`
 
 
 class _Run:
@@ -200,7 +203,7 @@ class _Run:
 
         def on_epoch(_epoch: int, mean: float) -> bool:
             history.losses.append(mean)
-            stop = [callback(history) is True for callback in callbacks]
+            stop = [_is_true(callback(history)) for callback in callbacks]
             self._take_settings()
             return any(stop)
 
@@ -289,6 +292,7 @@ class _Run:
             [number[node] for node in nodes],
             columns,
             self.optimizer,
+            self._shared_settings if self.shares else None,
             self.blocks,
             self.batch,
         )
@@ -378,6 +382,20 @@ def _require_settings(
             raise SettingError(
                 f"fit: {name} must be an integer of at least {least}, got {given!r}."
             )
+
+
+def _callables(callbacks: Any) -> list[Callback]:
+    calls = list(callbacks) if isinstance(callbacks, Iterable) else [callbacks]
+    if isinstance(callbacks, Iterable) and all(map(callable, calls)):
+        return calls
+    raise SettingError(
+        "fit: callbacks must be a list of functions that take the History, got "
+        f"{callbacks!r}."
+    )
+
+
+def _is_true(answer: object) -> bool:
+    return isinstance(answer, bool | np.bool_) and bool(answer)
 
 
 def _seed(random_state: Any) -> int:

@@ -14,6 +14,7 @@ import numpy as np
 from wyrm_py.data.columns import Column
 from wyrm_py.engines import numpy as engine
 from wyrm_py.engines.native.kernel import Binding
+from wyrm_py.engines.native.module import take_settings
 from wyrm_py.engines.native.order import Order
 from wyrm_py.engines.plan import Plan
 from wyrm_py.engines.replica import Replica
@@ -21,6 +22,7 @@ from wyrm_py.graph.op import Array
 from wyrm_py.graph.stream import Stream
 from wyrm_py.leaves import ParameterNode
 from wyrm_py.optim import Optimizer
+from wyrm_py.parameters import SharedArray
 
 Run = Callable[[int, int], tuple[float, float]]
 
@@ -94,6 +96,7 @@ class NumpyTask:
     trainable: list[int]
     columns: dict[int, tuple[Any, ...]]
     optimizer: Optimizer
+    settings: SharedArray | None  # for a worker's copy of the optimizer
     blocks: Blocks
     batch_size: int | None
 
@@ -130,6 +133,8 @@ class Walker:
     def run(self, epoch: int, block: int) -> tuple[float, float]:
         """Run one block; return the sum of losses and the number of examples."""
         count = self.fill(epoch, block)
+        if self.task.settings is not None:
+            take_settings(self.task.optimizer, self.task.settings.array)
         self.start_streams(epoch, block)
         total = 0.0
         size = self.task.batch_size or 1

@@ -6,6 +6,7 @@ numbers it needs again and takes the values of earlier pieces from memory.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -156,3 +157,9 @@ def setting_values(optimizer: Optimizer) -> list[float]:
     """Return those numbers as they are now."""
     values = list(optimizer.settings().values())
     return values + [v for v in (optimizer.clip, optimizer.clip_norm) if v is not None]
+
+
+def take_settings(optimizer: Optimizer, values: Iterable[float]) -> None:
+    """Set an optimizer (a worker's copy) to the numbers of `setting_values`."""
+    for name, value in zip(setting_names(optimizer), values, strict=True):
+        setattr(optimizer, name, float(value))
