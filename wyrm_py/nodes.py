@@ -139,7 +139,7 @@ class Node(
         where only rows of a table were touched; None before any `backward`.
         """
         held = self._gradient
-        return held.to_scipy(self.shape) if isinstance(held, RowArrays) else held  # type: ignore[arg-type]
+        return held.to_scipy(self.shape) if isinstance(held, RowArrays) else held
 
     def parameters(self) -> list[ParameterNode]:
         """Return the trainable parameter nodes under this node, each once."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,6 +21,9 @@ from wyrm_py.graph.rows import RowGradient
 from wyrm_py.leaves import Constant, LeafNode, ParameterNode
 from wyrm_py.nodes import Application, Node, apply, symbolic
 from wyrm_py.parameters import ParameterBlock
+
+if TYPE_CHECKING:
+    from wyrm_py.engines.native.operands import Operand
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,7 @@ class OnesLike(View):
     def forward(self, out: Array, *inputs: Array) -> None:
         out[...] = 1
 
-    def locate(self, out, *inputs):  # type: ignore[no-untyped-def]
+    def locate(self, out: Operand, *inputs: Operand) -> Operand:
         return out.reading(lambda *_: f"{out.type}(1)")
 
 

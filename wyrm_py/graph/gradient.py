@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from wyrm_py.graph.op import Pointwise, Reduction
 from wyrm_py.graph.order import topological_order
@@ -18,7 +18,7 @@ from wyrm_py.ops.gather import ScatterRows
 from wyrm_py.ops.reduce import SumLike
 
 if TYPE_CHECKING:
-    from wyrm_py.nodes import Node
+    from wyrm_py.nodes import Application, Node
 
 
 @dataclass
@@ -72,14 +72,13 @@ def reverse(
                 flow.dense, flow.rows = [flow.total(out)], []
             gradients.append(flow.dense[0] if flow else None)
         several = len(outputs) > 1
+        upstream: Any = tuple(gradients) if several else gradients[0]
         parts = application.op.gradient(
-            tuple(gradients) if several else gradients[0],  # type: ignore[arg-type]
+            upstream,
             tuple(outputs) if several else outputs[0],
             *application.inputs,
         )
-        spreads = (
-            isinstance(application.op, Pointwise | Reduction) and len(parts) > 1
-        )
+        spreads = isinstance(application.op, Pointwise | Reduction) and len(parts) > 1
         for below, part in zip(application.inputs, parts, strict=True):
             if part is None or below not in needed:
                 continue
@@ -93,11 +92,11 @@ def reverse(
     return flows
 
 
-def _needed(order: Iterable[object], wanted: Callable[[Node], bool]) -> set[Node]:
+def _needed(order: Iterable[Application], wanted: Callable[[Node], bool]) -> set[Node]:
     """Return the nodes below which a wanted leaf stands."""
     needed: set[Node] = set()
     for application in order:
-        inputs, outputs = application.inputs, application.outputs  # type: ignore[attr-defined]
+        inputs, outputs = application.inputs, application.outputs
         leads = any(node in needed for node in inputs)
         for out in outputs:
             if not out.spec.is_index and (leads or wanted(out)):

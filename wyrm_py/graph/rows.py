@@ -69,7 +69,7 @@ class RowArrays:
         np.add.at(values, place[inverse], self.values)
         return RowArrays(unique[order], values)
 
-    def to_scipy(self, shape: tuple[int, int]) -> Any:
+    def to_scipy(self, shape: tuple[int, ...]) -> Any:
         """Return a scipy.sparse array of the table's shape, rows coalesced."""
         summed = self.coalesced()
         order = np.argsort(summed.rows)

@@ -53,7 +53,7 @@ class Reshape(View):
         with writer.loops(x.extents) as index:
             writer.line(f"{target.at(*index)} = {x.at(*index)}")
 
-    def gradient(self, g: Node, out: Node, *inputs: Node) -> tuple[Node, ...]:
+    def gradient(self, g: Node, out: Node, *inputs: Node) -> tuple[Node | None, ...]:
         return (g._apply(ReshapeLike(), inputs[0]),)
 
 
@@ -67,8 +67,8 @@ class ReshapeLike(Reshape):
     def infer(self, *inputs: Spec) -> Spec:
         return Spec(inputs[1].shape, inputs[0].dtype)
 
-    def gradient(self, g: Node, out: Node, *inputs: Node) -> tuple[Node, ...]:
-        return (*super().gradient(g, out, *inputs), None)  # type: ignore[arg-type]
+    def gradient(self, g: Node, out: Node, *inputs: Node) -> tuple[Node | None, ...]:
+        return (*super().gradient(g, out, *inputs), None)
 
 
 @dataclass(frozen=True)

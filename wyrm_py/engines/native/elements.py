@@ -89,10 +89,10 @@ class GroupWriter:
         writer, sums = self.writer, []
         with writer.loops(group.space[:split]) as outer:
             for member in group.members:
-                if self._is_sum(member):
+                if isinstance(member.op, Reduction) and self._is_sum(member):
                     sums.append(member)
                     out = self.operands[member.outputs[0]]
-                    start = "-inf" if member.op.combine == "max" else "0"  # type: ignore[attr-defined]
+                    start = "-inf" if member.op.combine == "max" else "0"
                     writer.line(f"{self._total(member)} = {out.type}({start})")
             with writer.loops(group.space[split:]) as inner:
                 for member in group.members:
@@ -190,7 +190,8 @@ class GroupWriter:
         """Reduce over leading axes: add into the result in memory order."""
         out, op = application.outputs[0], application.op
         whole, gone = reduced_axes(application, self.extents.shapes)
-        target, largest = self.operands[out], op.combine == "max"  # type: ignore[attr-defined]
+        target = self.operands[out]
+        largest = isinstance(op, Reduction) and op.combine == "max"
         self.writer.fill(target, "-inf" if largest else "0")
         with self.writer.loops(whole) as index:
             text = self._expression(application, index)

@@ -156,9 +156,11 @@ class Generator:
         for application in self.applications:
             if application.is_leaf:
                 continue
+            found = None
             if application in self.grouping.aliases:
                 found = alias(application, self.extents, self.operands)
-                self.operands[application.outputs[0]] = found  # type: ignore[assignment]
+            if found is not None:
+                self.operands[application.outputs[0]] = found
                 continue
             for out in application.outputs:
                 self.operands[out] = self._storage(out)
