@@ -119,8 +119,10 @@ class GroupWriter:
     def _write_element(self, application: Application, index: list[str]) -> None:
         """Write one element's line, in the innermost loop of a group."""
         out = application.outputs[0]
+        gone: tuple[int, ...] = ()
         if isinstance(application.op, Reduction):
-            whole, _ = reduced_axes(application, self.extents.shapes)
+            whole, reduced = reduced_axes(application, self.extents.shapes)
+            gone = () if application.op.keeps_axes else reduced
         else:
             whole = self.extents.shapes[out]
         free = iter(index)
@@ -138,7 +140,8 @@ class GroupWriter:
             # readers in this nest take the element from a local
             value = f"e{self.number[out]}"
             self.writer.line(f"{value} = {text}")
-            own = places[len(places) - len(out.shape) :]
+            kept = [place for k, place in enumerate(places) if k not in gone]
+            own = kept[len(kept) - len(out.shape) :]
             self.writer.line(f"{self.operands[out].at(*own)} = {value}")
         else:
             self.writer.line(f"{name} = {text}")
