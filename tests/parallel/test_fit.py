@@ -1,14 +1,11 @@
 """`fit` with one worker, against loops written by hand."""
 
-import math
-
 import numpy as np
 import pytest
 from small_models import WIDTH, Factors, Linear
 
 import wyrm_py as wp
 from wyrm_py.errors import DivergenceError, GraphError, SettingError
-from wyrm_py.parallel import fit as fit_module
 
 ENGINES = ("native", "numpy")
 BATCHES = (None, 1, 7, 50)  # 23 examples: a shorter last one, and only a shorter one
@@ -18,16 +15,6 @@ COUNT = 23
 @pytest.fixture(params=ENGINES)
 def engine(request):
     return request.param
-
-
-@pytest.fixture
-def small_blocks(monkeypatch):
-    """Many blocks also of few examples."""
-
-    def size(examples, workers, batch_size, most):
-        return math.lcm(16, batch_size)
-
-    monkeypatch.setattr(fit_module, "block_size_for", size)
 
 
 def adagrad(weights, total, gradient, rate, l2=0.0, norm=None):

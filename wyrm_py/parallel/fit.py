@@ -298,12 +298,12 @@ class _Run:
         )
 
     def _round_workers(self) -> list[Any]:
-        task = self._task({})
+        task, count = self._task({}), min(self.jobs, self.blocks.count)
         if isinstance(task, NumpyTask):
-            return [task.worker() for _ in range(self.jobs)]
+            return [task.worker() for _ in range(count)]
         applying = self._print("apply collected")
         workers = []
-        for _ in range(self.jobs):
+        for _ in range(count):
             memory: dict[str, Array] = {}
             flat = self._flat()
             collect = self._bind(flat, {}, self.source, memory)  # type: ignore[arg-type]
