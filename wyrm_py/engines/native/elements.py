@@ -186,7 +186,7 @@ class GroupWriter:
             self._sum_into_memory(application)
             return
         if op.random:
-            self.writer.stream = f"streams[u64({self.streams.index(application)})]"
+            self.writer.stream = stream_name(self.streams.index(application), self.cut)
         op.emit(self.writer, outs[0] if len(outs) == 1 else tuple(outs), *ins)
 
     def _sum_into_memory(self, application: Application) -> None:
@@ -205,6 +205,11 @@ class GroupWriter:
             at = target.at(*places)
             both = f"maximum({at}, {text})" if largest else f"{at} + {text}"
             self.writer.line(f"{at} = {both}")
+
+
+def stream_name(number: int, cut: bool) -> str:
+    """Return where the state of a stream is kept: in memory if a step is cut."""
+    return f"streams[u64({number})]" if cut else f"stream{number}"
 
 
 def _shape(shape: tuple[int, ...]) -> str:

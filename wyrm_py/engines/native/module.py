@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from wyrm_py.engines.native.elements import stream_name
 from wyrm_py.engines.native.extents import Extents
 from wyrm_py.engines.native.settings import Settings
 from wyrm_py.engines.native.slots import CONTROL, Slots
@@ -46,14 +47,14 @@ class Module:
         self.slots = slots
         self.extents = extents
         streams = len(plan.random())
-        if streams:
+        if streams and settings.cut:
             slots.add("streams", np.uint64, "streams")
         if optimizer is not None:
             slots.add("settings", np.float64, "settings")
         self.arguments = ", ".join(slot.name for slot in slots.slots)
         self.control = _control_lines(settings, streams)
         self.rates = _settings_lines(optimizer, plan)
-        self.loop = [*_start_lines(streams), *_loop_lines(settings)]
+        self.loop = [*_start_lines(streams, settings.cut), *_loop_lines(settings)]
 
     def print_whole(self, body: list[str]) -> str:
         """Print a step as one function."""
@@ -117,9 +118,9 @@ def _control_lines(settings: Settings, streams: int) -> list[str]:
     ]
 
 
-def _start_lines(streams: int) -> list[str]:
+def _start_lines(streams: int, cut: bool) -> list[str]:
     return [
-        f"streams[u64({k})] = stream_start(seed, epoch, block, u64({k}))"
+        f"{stream_name(k, cut)} = stream_start(seed, epoch, block, u64({k}))"
         for k in range(streams)
     ]
 
