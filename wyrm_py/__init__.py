@@ -2,7 +2,7 @@
 
 from wyrm_py import errors
 from wyrm_py.checkpoint import load, save
-from wyrm_py.data.columns import RaggedColumn
+from wyrm_py.data.ragged import RaggedColumn
 from wyrm_py.derivatives import finite_difference, gradient
 from wyrm_py.engines.native.step import CompiledStep, compile
 from wyrm_py.errors import WyrmError

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, DTypeLike
 from scipy import sparse
 
 from wyrm_py.errors import (
+    DataError,
     DTypeError,
     GraphError,
     IndexRangeError,
@@ -381,7 +382,13 @@ def as_csr(owner: str, rows: Any) -> Any:
         )
     if rows.dtype.kind not in "fiu":
         raise DTypeError(f"{owner}: takes numbers, got dtype {rows.dtype}.")
-    return sparse.csr_array(rows)
+    try:
+        matrix = sparse.csr_array(rows)
+    except ValueError as error:
+        raise DataError(f"{owner}: these are no CSR rows: {error}.") from None
+    if (np.diff(matrix.indptr) < 0).any():
+        raise DataError(f"{owner}: the indptr of CSR rows must never fall.")
+    return matrix
 
 
 def _hold(node: Node, array: Array) -> None:

@@ -28,8 +28,8 @@ def by_rounds(model, jobs, batch, size, epochs, rate, l2):
             mine = []
             for block in range(worker, -(-COUNT // size), jobs):
                 end = min((block + 1) * size, COUNT)
-                for begin in range(block * size, end, batch):
-                    mine.append(np.arange(begin, min(begin + batch, end)))
+                begins = range(block * size, end, batch)
+                mine += [np.arange(b, min(b + batch, end)) for b in begins]
             steps.append(mine)
         losses = 0.0
         for turn in range(max(map(len, steps))):

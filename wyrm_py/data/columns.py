@@ -7,16 +7,17 @@ Nothing is copied that already has the right form.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 from scipy import sparse
 
+from wyrm_py.data.ragged import RaggedColumn, as_array
 from wyrm_py.errors import (
     DataError,
     DTypeError,
+    GraphError,
     IndexRangeError,
     MissingColumnError,
     ShapeError,
@@ -34,50 +35,6 @@ from wyrm_py.nodes import Node
 from wyrm_py.parameters import SharedArray
 
 MOST_EXAMPLES = 1 << 32
-
-
-class RaggedColumn:
-    """A column of lists of row numbers of varying length.
-
-    Parameters
-    ----------
-    values : integer array, shape (total,): the lists one after the other
-    offsets : integer array, shape (N + 1,), from 0 to total, not falling: example
-        k has values[offsets[k]:offsets[k + 1]]
-
-    `RaggedColumn.of(lists)` makes one from a list of lists.
-    """
-
-    def __init__(self, values: ArrayLike, offsets: ArrayLike) -> None:
-        self.values = np.ascontiguousarray(values)
-        self.offsets = np.asarray(offsets)
-        if self.values.size == 0:
-            self.values = self.values.astype(INDEX)
-        for name, array in (("values", self.values), ("offsets", self.offsets)):
-            if array.ndim != 1 or array.dtype.kind not in "iu":
-                raise DTypeError(
-                    f"RaggedColumn: {name} must be a one-dimensional integer array, "
-                    f"got {array.dtype} of shape {array.shape}."
-                )
-        self.offsets = np.ascontiguousarray(self.offsets, INDEX)
-        ends = self.offsets[:1].tolist() + self.offsets[-1:].tolist()
-        if ends != [0, len(self.values)] or (np.diff(self.offsets) < 0).any():
-            raise DataError(
-                "RaggedColumn: offsets must start at 0, never fall and end at the "
-                f"number of values, {len(self.values)}, got {ends}."
-            )
-
-    @classmethod
-    def of(cls, lists: Sequence[ArrayLike]) -> RaggedColumn:
-        """Return a column of some lists, empty ones allowed."""
-        parts = [np.atleast_1d(np.asarray(part)) for part in lists]
-        lengths = [len(part) for part in parts]
-        full = [part for part in parts if len(part)]
-        values = np.concatenate(full) if full else np.empty(0, INDEX)
-        return cls(values, np.concatenate([[0], np.cumsum(lengths)]).astype(INDEX))
-
-    def __len__(self) -> int:
-        return len(self.offsets) - 1
 
 
 class Column:
@@ -126,20 +83,26 @@ class Column:
                 f"{self.who}: the node holds {leaf.shape[0]} rows. Build it with "
                 "one row, or give `batch_size`."
             )
+        offsets = np.ascontiguousarray(matrix.indptr, INDEX)
         self.count = matrix.shape[0]
         self.shape = matrix.shape
+        entries = slice(int(offsets[-1]))
+        data = _floats(self.who, matrix.data[entries], leaf.dtype, offsets)
         self.arrays = {
-            "indices": np.ascontiguousarray(matrix.indices, INDEX),
-            "data": _floats(self.who, matrix.data, leaf.dtype),
+            "indices": np.ascontiguousarray(matrix.indices[entries], INDEX),
+            "data": data,
         }
-        self._cut(np.ascontiguousarray(matrix.indptr, INDEX))
+        self._cut(offsets)
 
     def _take_ragged(self, given: Any) -> None:
         column = given
-        if isinstance(given, tuple) and len(given) == 2:
-            column = RaggedColumn(*given)
-        elif not isinstance(given, RaggedColumn):
-            column = RaggedColumn.of(given)
+        try:
+            if isinstance(given, tuple) and len(given) == 2:
+                column = RaggedColumn(*given)
+            elif not isinstance(given, RaggedColumn):
+                column = RaggedColumn.of(given)
+        except (DataError, DTypeError, ShapeError) as error:
+            raise type(error)(f"{self.who}: {error}") from None
         self.count = len(column)
         self.shape = (self.count,)
         self.arrays = {"indices": _rows(self.who, column.values)}
@@ -156,7 +119,7 @@ class Column:
                 f"{self.who} must be dense, got a scipy.sparse "
                 "matrix. Use a SparseInputNode."
             )
-        array = np.asarray(given)
+        array = as_array(self.who, given)
         if batched and not leaf.shape:
             raise ShapeError(
                 f"{self.who}: with `batch_size` the node needs a first axis for the "
@@ -212,6 +175,24 @@ class Column:
             leaf._held(np.ascontiguousarray(rows, leaf.dtype))
 
 
+def require_node(who: str, name: str, given: Any) -> None:
+    """Raise a GraphError unless a node was given."""
+    if not isinstance(given, Node):
+        raise GraphError(
+            f"{who}: `{name}` must be a node, built from inputs and parameters, got "
+            f"{given!r}."
+        )
+
+
+def require_nodes(who: str, given: Any) -> list[Any]:
+    """Return the parameters that were given, or raise a GraphError."""
+    if isinstance(given, Iterable) and not isinstance(given, Node):
+        nodes = list(given)
+        if all(isinstance(node, Node) for node in nodes):
+            return nodes
+    raise GraphError(f"{who}: `parameters` must be a list of nodes, got {given!r}.")
+
+
 def take_columns(
     leaves: Sequence[LeafNode],
     inputs: Mapping[Any, Any],
@@ -257,15 +238,19 @@ def take_columns(
     return columns
 
 
-def _floats(who: str, array: Array, dtype: Any) -> Array:
+def _floats(who: str, array: Array, dtype: Any, offsets: Array | None = None) -> Array:
     if array.dtype.kind not in "fiub":
         raise DTypeError(f"{who} must hold numbers, got dtype {array.dtype}.")
-    column = np.ascontiguousarray(array, dtype)
+    with np.errstate(over="ignore"):  # what float32 cannot hold is named below
+        column = np.ascontiguousarray(array, dtype)
     if not np.isfinite(column).all():
-        bad = np.argwhere(~np.isfinite(column))[0]
+        place = tuple(np.argwhere(~np.isfinite(column))[0])
+        example = place[0]
+        if offsets is not None:
+            example = np.searchsorted(offsets, example, side="right") - 1
         raise DataError(
-            f"{who} holds {column[tuple(bad)]} in example "
-            f"{bad[0]}; every value must be finite. Nothing was changed."
+            f"{who} holds {array[place]} in example {example}; every value must be "
+            f"finite in {np.dtype(dtype)}. Nothing was changed."
         )
     return column
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from wyrm_py.data.columns import take_columns
+from wyrm_py.data.columns import require_node, take_columns
 from wyrm_py.engines.limits import row_limits
 from wyrm_py.engines.native.kernel import bind
 from wyrm_py.engines.native.settings import Settings
@@ -56,6 +56,7 @@ def evaluate(
             "evaluate: batch_size must be an integer of at least 1, "
             f"got {batch_size!r}."
         )
+    require_node("evaluate", "node", node)
     plan = Plan.evaluation(node)
     batched = batch_size is not None
     columns = take_columns(plan.leaves(), inputs, batched, "evaluate")

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from wyrm_py.data.columns import Column, take_columns
+from wyrm_py.data.columns import Column, require_node, require_nodes, take_columns
 from wyrm_py.engines.limits import row_limits
 from wyrm_py.engines.native.extents import Extents
 from wyrm_py.engines.native.kernel import Binding, bind
@@ -110,6 +110,8 @@ def fit(
     """
     _require_settings(optimizer, epochs, backend, mode, engine, batch_size)
     calls = _callables(callbacks)
+    require_node("fit", "loss", loss)
+    parameters = None if parameters is None else require_nodes("fit", parameters)
     plan = Plan.training(loss, parameters)
     leaves = plan.leaves()
     single = batch_size == 1 and all(leaf.shape[:1] == (1,) for leaf in leaves)
