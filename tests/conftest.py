@@ -1,17 +1,20 @@
-"""Settings of every test: compiled steps go to a folder of this session.
+"""Settings of every test, which the processes it starts inherit.
 
-Worker processes inherit it. A WYRM_CACHE_DIR that is set already is kept, so
-that a second run need not compile again.
+Compiled steps go to a folder of this session; a WYRM_CACHE_DIR that is set already is
+kept, so that a second run need not compile again. Ctrl-C is heard, also where a shell
+started the tests in the background, deaf to it.
 """
 
 import os
 import shutil
+import signal
 import tempfile
 
 _OWN = "WYRM_CACHE_DIR" not in os.environ
 if _OWN:  # before any test module is imported
     os.environ["WYRM_CACHE_DIR"] = tempfile.mkdtemp(prefix="wyrm_py-tests-")
 _PROCESS = os.getpid()
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_unconfigure():
