@@ -264,6 +264,20 @@ def test_a_ragged_node_takes_any_number_of_rows_up_to_its_capacity():
         total.zero_gradient()
 
 
+def test_training_by_hand_over_ragged_rows_needs_no_clearing_in_between():
+    table = wp.ParameterNode(np.ones((4, 2)), np.float64)
+    rows = wp.IndexInputNode([1], capacity=3)
+    looked_up = table.index(rows)
+    loss = looked_up.sum()
+    for given in ([1, 2, 3], [2], []):
+        rows.set_value(given)
+        loss.forward()
+        loss.backward()
+        wp.SGD(0.5).step(loss.parameters())
+        assert looked_up.gradient.shape == (len(given), 2)
+    assert np.array_equal(table.value[:, 0], [1, 0.5, 0, 0.5])
+
+
 def test_a_ragged_node_refuses_more_rows_than_its_capacity():
     with pytest.raises(errors.ShapeError, match=r"at most 1 row numbers.*capacity"):
         wp.IndexInputNode([1, 2], capacity=1)

@@ -86,8 +86,8 @@ def added(
         total = np.array(dense.value)
         if isinstance(held, RowArrays):
             held.add_to(total)
-        elif held is not None:
-            total += held
+        elif held is not None and held.shape == total.shape:
+            total += held  # a ragged node of another length starts anew
         held = total
     return held
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import importlib.util
+import logging
 import os
 import platform
 import sys
@@ -24,6 +25,7 @@ from types import ModuleType
 
 import numba
 import numpy as np
+from numba.core.errors import NumbaError
 
 import wyrm_py.engines.functions as functions
 import wyrm_py.engines.native.runtime as runtime
@@ -102,14 +104,29 @@ def _load(key: str, source: str) -> ModuleType:
     name = f"wyrm_step_{key}"
     path = cache_folder() / f"{name}.py"
     with _file_lock(path.with_suffix(".lock")):
-        if not path.exists() or _code(path.read_text()) != _code(source):
+        if not path.exists() or _code(path.read_text(errors="replace")) != _code(
+            source
+        ):
             _write(path, source)
-        spec = importlib.util.spec_from_file_location(name, path)
-        if spec is None or spec.loader is None:
-            raise CompileError(f"compile: cannot import {path}. Remove the file?")
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module  # Numba's cache looks the module up
-        spec.loader.exec_module(module)
+        try:
+            return _import(name, path)
+        except NumbaError:
+            raise
+        except Exception:  # whatever unpickling a damaged file gives
+            logging.getLogger("wyrm_py").warning("%s is damaged: compiled anew", path)
+        for compiled in path.parent.glob(f"__pycache__/{name}.*"):
+            compiled.unlink(missing_ok=True)
+        _write(path, source)
+        return _import(name, path)
+
+
+def _import(name: str, path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise CompileError(f"compile: cannot import {path}. Remove the file?")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # Numba's cache looks the module up
+    spec.loader.exec_module(module)
     return module
 
 
