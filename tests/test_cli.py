@@ -141,7 +141,11 @@ MISTAKES = [
     (["fit", "good.csv", "--width", "0"], 2, "--width"),
     (["fit", "good.csv", "--jobs", "0"], 2, "n_jobs"),
     (["fit", "good.csv", "--learning-rate", "-1"], 2, "learning_rate"),
-    (["fit", "good.csv", "--learning-rate", "1e30"], 1, "Lower the learning rate"),
+    (
+        ["fit", "good.csv", "--model", "bpr", "--learning-rate", "1e30"],
+        1,
+        "Lower the learning rate",
+    ),
     (["fit", "good.csv", "--output", "no/such/folder/m"], 1, "no/such/folder"),
     (["fit", "good.csv", "--colour"], 2, "--colour"),
     (["recommend", "nowhere.wyrm", "--user", "1"], 1, "nowhere.wyrm"),
