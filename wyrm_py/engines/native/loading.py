@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 INDEX = np.dtype(np.int64)
 ROW = np.dtype(np.uint64)
+SOON = 32
+"""How many examples ahead columns are asked for (regression: 7.0 to 5.3 ns)."""
 
 
 class LeafLoader:
@@ -44,6 +46,7 @@ class LeafLoader:
         self.rows: list[tuple[str, str]] = []
         self.floats: list[tuple[str, str]] = []
         self._ragged: list[LeafNode] = []
+        self._strides: dict[str, str] = {}  # of columns, for the prefetch
         if self.shuffled:
             slots.add("order", np.uint32, "order")
 
@@ -90,6 +93,7 @@ class LeafLoader:
         size = "u64(1)"
         for extent in shape:
             size = times(size, extent.text)
+        self._strides[column] = size
         element = offset(column, times("e", size), kind, shape, cast)
         if not element.is_scalar:
             return element
@@ -121,7 +125,7 @@ class LeafLoader:
 
     def _add_ragged(self, leaf: LeafNode, operands: dict[Node, Operand]) -> None:
         self._ragged.append(leaf)
-        self.slots.column(leaf, INDEX, "offsets")
+        self._strides[self.slots.column(leaf, INDEX, "offsets")] = "u64(1)"
         for node, part in ragged_parts(leaf):
             shape = self.extents.shapes[node]
             cast = "u64" if node.spec.is_index else ""
@@ -156,10 +160,19 @@ class LeafLoader:
 
     # -- lines ------------------------------------------------------------
 
-    def write_rows(self, writer: Writer) -> list[str]:
+    def _write_prefetch(self, writer: Writer) -> None:
+        """Ask for the columns of an example that comes up: order is random."""
+        last = "end - u64(1)"
+        writer.line(f"soon = u64(order[min(k + u64({SOON}), {last})])")
+        for column, size in self._strides.items():
+            writer.line(f"prefetch({column}, {times('soon', size)})")
+
+    def write_rows(self, writer: Writer, again: bool = False) -> list[str]:
         """Write the example's number and its scalar row numbers; name them."""
         if self.batched:
             return []
+        if self.shuffled and not again:
+            self._write_prefetch(writer)
         writer.line(f"e = {self.example()}")
         for name, text in self.rows:
             writer.line(f"{name} = {text}")
@@ -183,7 +196,7 @@ class LeafLoader:
 
     def write_again(self, writer: Writer) -> None:
         """Write what a later piece of a cut step needs of all this."""
-        self.write_rows(writer)
+        self.write_rows(writer, again=True)
         if self.batched:
             writer.line("batch = min(batch_size, end - k)")
         for name, text in self.floats:
