@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from wyrm_py.errors import SettingError
+from wyrm_py.errors import GraphError, SettingError
 from wyrm_py.leaves import Constant
 from wyrm_py.nodes import Node, apply
 from wyrm_py.ops.sampling import (
@@ -44,6 +44,7 @@ def sample_uniform(
     DataError
         If a user knows all rows.
     """
+    _require_nodes("sample_uniform", like)
     count = require_rows("sample_uniform", rows)
     more = _known("sample_uniform", known, user, count)
     limit = Constant(np.broadcast_to(np.int64(0), (count,)), INDEX)
@@ -66,6 +67,7 @@ def sample_popular(
     -------
     index node of the shape of `like`; no gradient
     """
+    _require_nodes("sample_popular", like)
     weights = require_counts("sample_popular", counts)
     require_rows("sample_popular", len(weights))
     more = _known("sample_popular", known, user, len(weights))
@@ -95,7 +97,7 @@ def sample_warp(
     positive_score : node, shape (b, 1)
     bias : parameter node, shape (R, 1), or None
     known, user : as for `sample_uniform`; a known row costs a try
-    margin : float
+    margin : float, finite
     max_tries : int >= 1
 
     Returns
@@ -108,21 +110,41 @@ def sample_warp(
     Source: Weston, Bengio, Usunier, "WSABIE: scaling up to large vocabulary
     image annotation" (IJCAI 2011), section 3; the weight as in LightFM.
     """
-    if not isinstance(max_tries, int) or max_tries < 1:
+    whole = isinstance(max_tries, int) and not isinstance(max_tries, bool)
+    if not whole or max_tries < 1:
         raise SettingError(
             f"sample_warp: max_tries must be an integer above zero, got {max_tries!r}."
         )
+    numeric = isinstance(margin, int | float | np.number)
+    if not numeric or not np.isfinite(margin):
+        raise SettingError(
+            f"sample_warp: margin must be a finite number, got {margin!r}."
+        )
+    real = isinstance(margin, int | float | np.number) and not isinstance(margin, bool)
+    if not real or not np.isfinite(margin):
+        raise SettingError(
+            f"sample_warp: margin must be a finite number, got {margin!r}."
+        )
+    nodes = [query, table, positive_score] + ([] if bias is None else [bias])
+    _require_nodes("sample_warp", *nodes)
     count = require_rows("sample_warp", table.shape[0] if table.shape else 0)
     more = _known("sample_warp", known, user, count)
-    op = SampleWarp(max_tries, float(margin), bias is not None)
+    op = SampleWarp(int(max_tries), float(margin), bias is not None)
     biases = [] if bias is None else [bias]
     row, weight = apply(op, query, table, positive_score, *biases, *more)
     return row, weight
+
+
+def _require_nodes(name: str, *given: Any) -> None:
+    for node in given:
+        if not isinstance(node, Node):
+            raise GraphError(f"{name}: takes nodes, got {node!r}.")
 
 
 def _known(name: str, known: Any, user: Node | None, rows: int) -> list[Node]:
     require_user(name, known, user)
     if user is None:
         return []
+    _require_nodes(name, user)
     starts, members = known_rows(name, known, rows)
     return [user, Constant(starts, INDEX), Constant(members, INDEX)]

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 
 from wyrm_py.errors import DataError, GraphError, SettingError, ShapeError
 from wyrm_py.graph.op import Array, Op, Spec, require_floats, require_index
+from wyrm_py.ops.gather import check_rows
 
 if TYPE_CHECKING:
     from wyrm_py.engines.native.operands import Operand
@@ -50,6 +51,7 @@ class SampleUniform(Op):
 
     def forward(self, out: Array, *inputs: Any) -> None:
         stream, _, limit, *known = inputs
+        _check_users(self.name, known)
         for place in np.ndindex(out.shape):
             mine = _known_of(known, place)
             row = stream.below(len(limit) - len(mine))
@@ -101,6 +103,7 @@ class SamplePopular(Op):
 
     def forward(self, out: Array, *inputs: Any) -> None:
         stream, _, thresholds, aliases, *known = inputs
+        _check_users(self.name, known)
         for place in np.ndindex(out.shape):
             mine = _known_of(known, place)
             for _ in range(self.max_tries):
@@ -207,6 +210,7 @@ class SampleWarp(Op):
     def forward(self, out: Any, *inputs: Any) -> None:
         stream, query, table, score, *more = inputs
         bias = more.pop(0) if self.has_bias else np.zeros((len(table), 1), table.dtype)
+        _check_users(self.name, more)
         items, weights = out
         for b in range(len(query)):
             mine = _known_of(more, (b,))
@@ -266,6 +270,11 @@ def _require_users(name: str, like: Spec, users: Sequence[Spec]) -> None:
                 f"{name}: one user an example is needed, got users of shape "
                 f"{user.shape} for draws of shape {like.shape}."
             )
+
+
+def _check_users(name: str, known: Sequence[Array]) -> None:
+    if known:
+        check_rows(name, known[0], len(known[1]) - 1)
 
 
 def _known_of(known: Sequence[Array], place: tuple[int, ...]) -> Array:
@@ -362,8 +371,18 @@ def known_rows(name: str, known: Any, rows: int) -> tuple[Array, Array]:
             f"{name}: `known` has {matrix.shape[1]} columns, but rows are drawn "
             f"from {rows}."
         )
-    matrix.sum_duplicates()  # sorts, and leaves each row once
     counts = np.diff(matrix.indptr)
+    members = matrix.indices
+    beyond = members.size and (members.min() < 0 or members.max() >= rows)
+    if (counts < 0).any() or beyond:
+        raise DataError(
+            f"{name}: `known` is no valid CSR matrix: its indptr falls, or an index "
+            f"is outside [0, {rows})."
+        )
+    if not matrix.has_canonical_format:
+        matrix = matrix.copy()  # the caller's stays as it is
+        matrix.sum_duplicates()  # sorts, and leaves each row once
+        counts = np.diff(matrix.indptr)
     if counts.size and counts.max() >= rows:
         full = int(np.argmax(counts))
         raise DataError(
@@ -386,11 +405,15 @@ def require_rows(name: str, rows: Any) -> int:
 
 def require_counts(name: str, counts: ArrayLike) -> Array:
     """Return counts as float64, or raise a DataError."""
-    array = np.asarray(counts, np.float64).reshape(-1)
+    try:
+        array = np.asarray(counts, np.float64)
+    except (TypeError, ValueError):
+        array = np.empty(0)
     fits = array.size and np.isfinite(array).all() and (array >= 0).all()
-    if not fits or array.sum() <= 0:
+    if not fits or array.ndim != 1 or not 0 < array.sum() < np.inf:
         raise DataError(
-            f"{name}: counts must be finite, not negative and not all zero, one a row."
+            f"{name}: counts must be one-dimensional, one number a row, finite, not "
+            "negative and not all zero."
         )
     return array
 
