@@ -110,15 +110,10 @@ def sample_warp(
     Source: Weston, Bengio, Usunier, "WSABIE: scaling up to large vocabulary
     image annotation" (IJCAI 2011), section 3; the weight as in LightFM.
     """
-    whole = isinstance(max_tries, int) and not isinstance(max_tries, bool)
+    whole = isinstance(max_tries, int | np.integer) and not isinstance(max_tries, bool)
     if not whole or max_tries < 1:
         raise SettingError(
             f"sample_warp: max_tries must be an integer above zero, got {max_tries!r}."
-        )
-    numeric = isinstance(margin, int | float | np.number)
-    if not numeric or not np.isfinite(margin):
-        raise SettingError(
-            f"sample_warp: margin must be a finite number, got {margin!r}."
         )
     real = isinstance(margin, int | float | np.number) and not isinstance(margin, bool)
     if not real or not np.isfinite(margin):
