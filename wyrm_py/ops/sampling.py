@@ -412,8 +412,8 @@ def require_counts(name: str, counts: ArrayLike) -> Array:
     fits = array.size and np.isfinite(array).all() and (array >= 0).all()
     if not fits or array.ndim != 1 or not 0 < array.sum() < np.inf:
         raise DataError(
-            f"{name}: counts must be one-dimensional, one number a row, finite, not "
-            "negative and not all zero."
+            f"{name}: counts must be finite, not negative and not all zero, "
+            "one-dimensional with one number a row."
         )
     return array
 

@@ -61,6 +61,7 @@ def evaluate(
     batched = batch_size is not None
     columns = take_columns(plan.leaves(), inputs, batched, "evaluate")
     total = next(iter(columns.values())).count if columns else 1
+    batch = min(batch_size or 1, total)  # it sizes the scratch
     for leaf, limit in row_limits(plan.forward).items():
         if leaf.application.owner in columns:
             columns[leaf.application.owner].check_rows(leaf, limit)
@@ -77,10 +78,16 @@ def evaluate(
             f"evaluate: with `batch_size` the first axis of {node!r} must be the "
             "batch. Leave `batch_size` out."
         )
+    if any(extent.fixed is None for extent in shape[int(batched) :]):
+        raise ShapeError(
+            f"evaluate: the shape of {node!r} varies from example to example or with "
+            "the batch, so its values are no rows of one array. Sum over the axis "
+            "that varies."
+        )
     output = np.empty((total, *node.shape[int(batched) :]), node.dtype)
-    symbols = {"batch": batch_size or 1}
+    symbols = {"batch": batch}
     for ragged, name in source.extents.ragged.items():
-        symbols[name] = columns[ragged].longest * (batch_size or 1)
+        symbols[name] = columns[ragged].longest * batch
     binding = bind(
         source,
         {
@@ -91,7 +98,7 @@ def evaluate(
         symbols,
         output=output.reshape(-1),
     )
-    size = -(-CHUNK // (batch_size or 1)) * (batch_size or 1)
+    size = -(-CHUNK // batch) * batch
     starts = range(0, total, size)
     jobs = max(1, min(resolve_jobs(n_jobs), len(starts)))
 
