@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -102,4 +103,11 @@ def test_a_home_that_cannot_be_written_gives_way_to_a_temporary_folder(tmp_path)
     }
     loss, compiled, folder = finish(start(environment))
     assert (loss, compiled) == (24.0, 1)
-    assert folder.startswith(str(temporary))
+    assert folder == str(temporary / f"wyrm_py-{os.getuid()}")
+    assert Path(folder).stat().st_mode & 0o077 == 0
+    assert finish(start(environment)) == (24.0, 0, folder)
+    Path(folder).chmod(0o777)  # anybody may have put code there
+    loss, compiled, other = finish(start(environment))
+    assert (loss, compiled) == (24.0, 1)
+    assert Path(other).parent == temporary
+    assert other != folder

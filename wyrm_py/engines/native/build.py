@@ -14,11 +14,12 @@ import importlib.util
 import logging
 import os
 import platform
+import stat
 import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -66,7 +67,7 @@ def cache_folder() -> Path:
     """Return the folder of compiled steps: private to the user, and writable.
 
     WYRM_CACHE_DIR, else XDG_CACHE_HOME/wyrm_py, else ~/.cache/wyrm_py; a
-    temporary folder of this process where that cannot be written.
+    folder of the user below the temporary one where that cannot be written.
     """
     given = os.environ.get("WYRM_CACHE_DIR")
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
@@ -76,7 +77,22 @@ def cache_folder() -> Path:
         with tempfile.TemporaryFile(dir=wanted):
             return wanted
     except OSError:
-        return Path(tempfile.mkdtemp(prefix="wyrm_py-"))
+        return _temporary_folder()
+
+
+def _temporary_folder() -> Path:
+    """Return one folder for all processes of the user, and of nobody else.
+
+    What lies in it is run: a folder that another user made first is not taken.
+    """
+    folder = Path(tempfile.gettempdir()) / f"wyrm_py-{os.getuid()}"
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    held = folder.lstat()
+    own = stat.S_ISDIR(held.st_mode) and held.st_uid == os.getuid()
+    if own and not held.st_mode & 0o022:
+        return folder
+    return Path(tempfile.mkdtemp(prefix="wyrm_py-"))
 
 
 @cache
