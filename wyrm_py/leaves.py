@@ -271,6 +271,13 @@ class IndexInputNode(LeafNode):
             self.segments, self.lengths = _ragged_parts(self)
             self._set_entries(array)
 
+    @property
+    def value(self) -> Array:
+        """The row numbers, read-only: `set_value` checks what native code trusts."""
+        view = self._value.view()
+        view.flags.writeable = False
+        return view
+
     def _require_room(self, array: Array) -> None:
         if array.ndim != 1 or len(array) > (self.capacity or 0):
             raise ShapeError(
@@ -298,9 +305,9 @@ class IndexInputNode(LeafNode):
             self._set_entries(array)
         elif array.ndim:
             owner = "IndexInputNode.set_value"
-            self.value[...] = fit_shape(owner, array, self.spec.shape)
+            self._value[...] = fit_shape(owner, array, self.spec.shape)
         else:
-            self.value.fill(int(array))
+            self._value.fill(int(array))
         self._touch()
 
 

@@ -229,6 +229,13 @@ class Node(
         """Return what ops take for this node; some leaves are no operands."""
         return self
 
+    def _row_numbers(self, rows: Value) -> Node:
+        if isinstance(rows, Node):
+            return rows
+        from wyrm_py.leaves import INDEX, Constant, as_rows
+
+        return Constant(np.atleast_1d(as_rows("index", rows)), INDEX)
+
     def _pair(self, other: Value) -> tuple[Node, Node]:
         return self, self._constant(other)
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from wyrm_py.engines.native.operands import Operand
     from wyrm_py.engines.native.writer import Writer
     from wyrm_py.nodes import Node
+    from wyrm_py.ops.methods import Value
 
 
 class Index(View):
@@ -178,12 +179,17 @@ class GatherMethods(Methods):
 
     __slots__ = ()
 
-    def index(self, rows: Node) -> Node:
-        """Return rows of a table (R, D) by an index node: (*S, D).
+    if TYPE_CHECKING:
 
-        The gradient of a ParameterNode stays a pair (rows, values).
+        def _row_numbers(self, rows: Value) -> Node: ...
+
+    def index(self, rows: Value) -> Node:
+        """Return rows of a table (R, D) by an index of shape S: (*S, D).
+
+        `rows` is an index node, or row numbers that stay: an int, a list or an
+        integer array. The gradient of a ParameterNode is a pair (rows, values).
         """
-        return self._apply(Index(), rows)
+        return self._apply(Index(), self._row_numbers(rows))
 
     def segment_sum(self, ragged: Node) -> Node:
         """Sum the rows (n, ...) that belong to each example: (b, ...).

@@ -179,17 +179,17 @@ class Slice(View):
 
 
 def _position(op: Op, length: int | None, part: int) -> str:
-    if part < 0 and length is None:
+    if length is None:  # the axis may turn out shorter than `part`
         raise CompileError(_VARYING.format(op.name))
-    return f"u64({part if part >= 0 else part + (length or 0)})"
+    return f"u64({part if part >= 0 else part + length})"
 
 
 def _stride(op: Op, length: int | None, part: Cut, index: str) -> str:
     if length is None:
         first, stop, each = part
-        if stop is not None or (first or 0) < 0 or (each or 1) != 1:
+        if stop is not None or first or (each or 1) != 1:
             raise CompileError(_VARYING.format(op.name))
-        start, step = first or 0, 1
+        start, step = 0, 1
     else:
         start, _, step = slice(*part).indices(length)
     if step < 0:
@@ -206,7 +206,7 @@ def _stride(op: Op, length: int | None, part: Cut, index: str) -> str:
 
 _VARYING = (
     "{}: an axis whose length is known only at run time can be sliced natively "
-    "only from a fixed start to its end. Slice another axis, or train with "
+    "only as a whole. Slice another axis, or train with "
     'engine="numpy".'
 )
 
