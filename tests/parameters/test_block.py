@@ -4,6 +4,9 @@ import copy
 import itertools
 import math
 import pickle
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -182,3 +185,20 @@ def test_arrays_outlive_their_block(make):
 def test_size_is_that_of_the_values(make):
     block = make(np.ones((3, 4)))
     assert block.value.nbytes == math.prod(block.shape) * 4
+
+
+def test_threads_that_ask_at_once_get_the_same_slot(make):
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            for _ in range(50):
+                block, gate = make(np.ones((50, 4))), threading.Barrier(4)
+
+                def ask(_, block=block, gate=gate):
+                    gate.wait()
+                    return block.slot("sum").ctypes.data
+
+                assert len(set(pool.map(ask, range(4)))) == 1
+    finally:
+        sys.setswitchinterval(before)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import threading
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from wyrm_py.parameters.block import ALIGNMENT, checked_slot_name, checked_value
+
+_making = threading.Lock()
 
 
 class PlainParameter:
@@ -59,10 +62,11 @@ class PlainParameter:
 
         See `ParameterBlock.slot`.
         """
-        if name not in self._slots:
-            checked_slot_name(name, list(self._slots))
-            self._slots[name] = _aligned_zeros(self.shape, self.dtype)
-        return self._slots[name]
+        with _making:  # worker threads ask at once, and must get the same array
+            if name not in self._slots:
+                checked_slot_name(name, list(self._slots))
+                self._slots[name] = _aligned_zeros(self.shape, self.dtype)
+            return self._slots[name]
 
     def slots(self) -> dict[str, NDArray[Any]]:
         """Return all optimizer state made so far, by name."""
