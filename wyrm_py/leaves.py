@@ -254,6 +254,7 @@ class IndexInputNode(LeafNode):
     """
 
     __slots__ = ("capacity", "lengths", "segments")
+    _value: Array  # from the start, unlike that of a computed node
 
     def __init__(
         self,
