@@ -298,8 +298,10 @@ class Generator:
         count = " * ".join(extent.text for extent in shape)
         if self.settings.batched and count != "batch":
             loss = f"{loss} * f8(batch)"
+        if any(extent.fixed is None for extent in shape):  # a ragged axis may be empty
+            count = f"max({count}, u64(1))" if count != "batch" else count
         if count and not (self.settings.batched and count == "batch"):
-            loss = f"{loss} / f8({count})"
+            loss = f"{loss} / f8(max({count}, u64(1)))"
         self.writer.line(f"total = total + {loss}")
 
     def _write_output(self) -> None:
