@@ -188,6 +188,16 @@ class ParameterNode(LeafNode):
         value = block.value
         LeafNode.__init__(self, Spec(value.shape, value.dtype), value, name)
 
+    def move(self, block: ParameterBlock) -> None:
+        """Go on with another block of the same shape: `fit` moves to shared memory."""
+        self.block = block
+        self._held(block.value)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the value; a shared table may have grown."""
+        return self.value.shape
+
     @property
     def value(self) -> Array:
         """The live array of the parameter."""
@@ -275,7 +285,7 @@ class IndexInputNode(LeafNode):
     @property
     def value(self) -> Array:
         """The row numbers, read-only: `set_value` checks what native code trusts."""
-        view = self._value.view()
+        view = super().value.view()
         view.flags.writeable = False
         return view
 
@@ -306,9 +316,9 @@ class IndexInputNode(LeafNode):
             self._set_entries(array)
         elif array.ndim:
             owner = "IndexInputNode.set_value"
-            self._value[...] = fit_shape(owner, array, self.spec.shape)
+            super().value[...] = fit_shape(owner, array, self.spec.shape)
         else:
-            self._value.fill(int(array))
+            super().value.fill(int(array))
         self._touch()
 
 

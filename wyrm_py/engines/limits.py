@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from wyrm_py.errors import IndexRangeError
+from wyrm_py.graph.op import Spec
 from wyrm_py.nodes import Application, Node
 
 
@@ -23,7 +24,7 @@ def row_limits(applications: Sequence[Application]) -> dict[Node, int]:
     """
     limits: dict[Node, int] = {}
     for application in applications:
-        specs = [node.spec for node in application.inputs]
+        specs = [Spec(node.shape, node.dtype) for node in application.inputs]
         for position, limit in application.op.row_limits(*specs).items():
             _bound(application.inputs[position], limit, application, limits)
     return limits

@@ -27,6 +27,7 @@ def compute(application: Application) -> None:
     The caller silences NumPy: NaN and infinity follow IEEE.
     """
     inputs = application.inputs
+    values: list[Any] = [node.value for node in inputs]
     given = [node.spec for node in inputs]
     if application.shaped_for != given:  # shapes vary with batches and raggeds
         application.shaped_for = given
@@ -35,7 +36,6 @@ def compute(application: Application) -> None:
         for node, spec in zip(application.outputs, specs, strict=True):
             node._value, node.spec = np.empty(spec.shape, spec.dtype), spec
     outs = [node._value for node in application.outputs]
-    values: list[Any] = [node.value for node in inputs]
     if application.stream is not None:
         values.insert(0, application.stream)
     out: Any = outs[0] if len(outs) == 1 else tuple(outs)

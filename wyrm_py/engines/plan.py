@@ -131,16 +131,29 @@ class Plan:
         return [a for a in self.forward if a.op.random and a in live]
 
     def idle(self) -> list[Node]:
-        """Return single numbers whose zero says that a step does nothing."""
+        """Return single numbers whose zero says that a step does nothing.
+
+        Only if the loss is a multiple of the number: with other terms beside it,
+        or another sampler's, there is still something to do.
+        """
         found = []
         for application in self.random():
             position = application.op.idle_output
-            if (
-                position is not None
-                and np.prod(application.outputs[position].shape) == 1
-            ):
-                found.append(application.outputs[position])
+            if position is None:
+                continue
+            node = application.outputs[position]
+            if set(node.shape) <= {1} and self._vanishes_with(node):
+                found.append(node)
         return found
+
+    def _vanishes_with(self, number: Node) -> bool:
+        """Whether the loss and all its gradients are zero where `number` is."""
+        zero = {number}
+        for application in self.forward:
+            flags = [node in zero for node in application.inputs]
+            if any(flags) and application.op.vanishes(*flags):
+                zero.update(application.outputs)
+        return self.root in zero
 
     def leaves(self) -> list[LeafNode]:
         """Return the input leaves (not parameters, not constants), once each."""

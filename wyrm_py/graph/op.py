@@ -80,6 +80,10 @@ class Op:
             'train with engine="numpy".'
         )
 
+    def vanishes(self, *zero: bool) -> bool:
+        """Whether the value and its gradients are zero where these inputs are."""
+        return False
+
     def row_limits(self, *inputs: Spec) -> dict[int, int]:
         """Return, for inputs that are row numbers, how many rows there are."""
         return {}
@@ -97,6 +101,9 @@ class Op:
 
 class View(Op):
     """An op that computes nothing: each element is an element of an input."""
+
+    def vanishes(self, *zero: bool) -> bool:
+        return zero[0] and 0 not in self.shape_only
 
     def locate(self, out: Operand, *inputs: Operand) -> Operand:
         """Return the operand that reads the value in place."""

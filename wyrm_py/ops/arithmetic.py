@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 class Add(Pointwise):
     expression = "a + b"
 
+    def vanishes(self, *zero: bool) -> bool:
+        return all(zero)
+
     def gradient(self, g: Node, out: Node, *inputs: Node) -> tuple[Node, Node]:
         return g, g
 
@@ -22,12 +25,18 @@ class Add(Pointwise):
 class Subtract(Pointwise):
     expression = "a - b"
 
+    def vanishes(self, *zero: bool) -> bool:
+        return all(zero)
+
     def gradient(self, g: Node, out: Node, *inputs: Node) -> tuple[Node, Node]:
         return g, -g
 
 
 class Multiply(Pointwise):
     expression = "a * b"
+
+    def vanishes(self, *zero: bool) -> bool:
+        return any(zero)
 
     def gradient(self, g: Node, out: Node, *inputs: Node) -> tuple[Node, Node]:
         a, b = inputs
@@ -37,6 +46,9 @@ class Multiply(Pointwise):
 class Divide(Pointwise):
     expression = "a / b"
 
+    def vanishes(self, *zero: bool) -> bool:
+        return zero[0]
+
     def gradient(self, g: Node, out: Node, *inputs: Node) -> tuple[Node, Node]:
         _, b = inputs
         return g / b, -g * out / b
@@ -44,6 +56,9 @@ class Divide(Pointwise):
 
 class Negate(Pointwise):
     expression = "-a"
+
+    def vanishes(self, *zero: bool) -> bool:
+        return zero[0]
 
     def gradient(self, g: Node, out: Node, *inputs: Node) -> tuple[Node]:
         return (-g,)

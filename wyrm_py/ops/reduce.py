@@ -30,6 +30,9 @@ class Sum(Reduction):
     axis: Axes = None
     keepdims: bool = False
 
+    def vanishes(self, *zero: bool) -> bool:
+        return zero[0] and self.combine == "sum"
+
     def axes(self, ndim: int) -> tuple[int, ...]:
         return normalize_axes(self.name, self.axis, ndim)
 

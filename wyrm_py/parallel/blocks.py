@@ -40,6 +40,7 @@ def run_blocks(
     backend: Backend = "processes",
     on_progress: Callable[[Progress], object] | None = None,
     on_epoch: Callable[[int, float], bool | None] | None = None,
+    report: BlockReport | None = None,
 ) -> BlockReport:
     """Do every block of every epoch, at least once each.
 
@@ -65,6 +66,8 @@ def run_blocks(
     on_epoch : callable, optional
         Called with epoch and mean loss after each epoch, while all workers wait;
         true ends the run. All callbacks run in the calling thread.
+    report : BlockReport, optional
+        Filled while the run goes on, for callbacks to look at, and returned.
 
     Raises
     ------
@@ -78,7 +81,7 @@ def run_blocks(
     """
     jobs = min(resolve_jobs(n_jobs), blocks)
     backend = effective_backend(backend)
-    tally = Tally(blocks, epochs, on_progress, on_epoch)
+    tally = Tally(blocks, epochs, on_progress, on_epoch, report or BlockReport())
     if blocks and epochs:
         tally.report.workers = jobs
         if jobs == 1:
@@ -100,6 +103,7 @@ def _run_here(task: Task, tally: Tally) -> None:
 
     began = time.monotonic()
     ended = began
+    tally.clock = lambda: ended - began
     for ticket in range(tally.epochs * tally.blocks):
         epoch, block = divmod(ticket, tally.blocks)
         sums[block] = run(epoch, block)
@@ -126,12 +130,15 @@ def _run_on_workers(task: Task, tally: Tally, backend: Backend) -> None:
     )
     pool = make_pool(backend, report.workers)
     deaths = Deaths()
+    spent = 0.0
+    tally.clock = lambda: spent + page.seconds()
     try:
         redo: list[int] = []
         while True:
             page.prepare(redo)
             died = _attempt(task, page, tally, pool)
-            report.seconds += page.seconds()
+            spent += page.seconds()
+            report.seconds = spent
             report.diverged = page.diverged
             if report.stopped or report.diverged or tally.epoch == tally.epochs:
                 break

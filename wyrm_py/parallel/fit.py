@@ -201,10 +201,10 @@ class _Run:
 
     def train(self, epochs: int, callbacks: list[Callback], progress: bool) -> History:
         """Run the epochs and report."""
-        history = History(workers=self.jobs)
+        history, report = History(workers=self.jobs), BlockReport()
 
-        def on_epoch(_epoch: int, mean: float) -> bool:
-            history.losses.append(mean)
+        def on_epoch(_epoch: int, _mean: float) -> bool:
+            _record(history, report)
             stop = [_is_true(callback(history)) for callback in callbacks]
             self._take_settings()
             return any(stop)
@@ -215,7 +215,7 @@ class _Run:
         ):
             after = on_epoch if callbacks else None
             if self.mode == "synchronous":
-                report = run_rounds(
+                run_rounds(
                     self._round_workers(),
                     self.blocks,
                     epochs,
@@ -223,9 +223,10 @@ class _Run:
                     self._work(),
                     on_progress=show,
                     on_epoch=after,
+                    report=report,
                 )
             else:
-                report = run_blocks(
+                run_blocks(
                     self._task(moved),
                     blocks=self.blocks.count,
                     epochs=epochs,
@@ -233,8 +234,10 @@ class _Run:
                     backend=self.backend,
                     on_progress=show,
                     on_epoch=after,
+                    report=report,
                 )
-        self._record(history, report)
+        _record(history, report)
+        self._require_finite(report)
         return history
 
     def _take_settings(self) -> None:
@@ -250,22 +253,32 @@ class _Run:
     def _moved(self) -> Iterator[dict[int, ParameterBlock]]:
         """Move private parameters to shared memory, and back whatever happens."""
         moved: dict[int, Any] = {}
+        nodes = [
+            node
+            for node in self.plan.root._leaves()
+            if self.shares
+            and isinstance(node, ParameterNode)
+            and not isinstance(node.block, HogwildParameter)
+        ]
+        private = {id(node.block): node.block for node in nodes}
         if self.shares:
             self._shared_settings = SharedArray.copy_of(self.settings)
             self.settings = self._shared_settings.array
-            for node in self.plan.root._leaves():
-                if not isinstance(node, ParameterNode):
-                    continue
-                if not isinstance(node.block, HogwildParameter):
-                    moved[id(node.block)] = HogwildParameter.share(node.block)
+            for block in private.values():
+                moved[id(block)] = HogwildParameter.share(block)
             for update in self.plan.updates:  # state appears before workers attach
                 self.optimizer.state(moved.get(id(update.block), update.block))
         try:
+            for node in nodes:  # callbacks see and set what the workers work on
+                node.move(moved[id(node.block)])
             yield moved
         finally:
             for update in self.plan.updates:
                 if id(update.block) in moved:
                     moved[id(update.block)].copy_into(update.block)
+            back = {id(moved[key]): block for key, block in private.items()}
+            for node in nodes:
+                node.move(back.get(id(node.block), node.block))
 
     def _flat(self) -> dict[Any, Any]:
         """Return the columns' arrays, in shared memory if workers need them so."""
@@ -331,12 +344,7 @@ class _Run:
             share=self.shares,
         )
 
-    def _record(self, history: History, report: BlockReport) -> None:
-        history.losses[:] = report.losses
-        history.seconds = report.seconds
-        history.workers = report.workers
-        if report.seconds > 0:
-            history.samples_per_second = report.examples / report.seconds
+    def _require_finite(self, report: BlockReport) -> None:
         for update in self.plan.updates:
             if not all_finite(update.block.value):
                 name = update.nodes[0].name or repr(update.nodes[0])
@@ -351,6 +359,14 @@ class _Run:
                 "and the training stopped; parameters stay as they are. Lower the "
                 "learning rate, or look for a division or a logarithm of zero."
             )
+
+
+def _record(history: History, report: BlockReport) -> None:
+    """Write what a run has come to into the history the caller sees."""
+    history.losses[:] = report.losses
+    history.seconds, history.workers = report.seconds, report.workers
+    if report.seconds > 0:
+        history.samples_per_second = report.examples / report.seconds
 
 
 def all_finite(array: Array, chunk: int = 1 << 18) -> bool:

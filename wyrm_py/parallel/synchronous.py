@@ -47,9 +47,11 @@ def run_rounds(
     work: int,
     on_progress: Callable[[Progress], object] | None = None,
     on_epoch: Callable[[int, float], object] | None = None,
+    report: BlockReport | None = None,
 ) -> BlockReport:
-    """Run all epochs in rounds; see `run_blocks` for the callbacks."""
-    report = BlockReport(workers=len(workers))
+    """Run all epochs in rounds; see `run_blocks` for callbacks and report."""
+    report = report or BlockReport()
+    report.workers = len(workers)
     with ThreadPoolExecutor(len(workers)) as pool:
         spread = pool.map if work >= WORTH_A_THREAD and len(workers) > 1 else map
         for epoch in range(epochs):

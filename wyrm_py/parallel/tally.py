@@ -60,10 +60,12 @@ class Tally:
         epochs: int,
         on_progress: Callable[[Progress], object] | None,
         on_epoch: Callable[[int, float], bool | None] | None,
+        report: BlockReport,
     ):
         self.blocks, self.epochs = blocks, epochs
         self.on_progress, self.on_epoch = on_progress, on_epoch
-        self.report = BlockReport()
+        self.report = report
+        self.clock: Callable[[], float] = lambda: 0.0  # seconds worked, callbacks too
         self.epoch = 0  # the first that is not complete
         self.epoch_began = self._shown = time.monotonic()
         self.excluded = 0.0  # seconds of callbacks between blocks
@@ -78,6 +80,7 @@ class Tally:
         self.epoch += 1
         if self.on_epoch is not None:
             began = time.monotonic()
+            self.report.seconds = max(0.0, self.clock() - self.excluded)
             self.report.stopped = bool(self.on_epoch(self.epoch - 1, mean))
             self._last_callback = time.monotonic() - began
         self.epoch_began = time.monotonic()

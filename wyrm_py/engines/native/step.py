@@ -23,6 +23,7 @@ from wyrm_py.ops.gather import check_rows
 
 if TYPE_CHECKING:
     from wyrm_py.optim import Optimizer
+from wyrm_py.parameters import HogwildParameter
 
 _BLOCK = CONTROL.index("block")
 
@@ -50,18 +51,20 @@ class CompiledStep:
         self._root = loss
         self._optimizer = optimizer
         self._plan = Plan.training(loss, parameters)
-        limits = row_limits(self._plan.forward)
-        self._limits = [
-            _Limit(node, limit, node.application.owner)
-            for node, limit in limits.items()
-            if node.application.owner is not None
-        ]
         self._ragged = [x for x in self._plan.leaves() if isinstance(x, RAGGED)]
         self._ragged = [x for x in self._ragged if x.segments is not None]
         self._drawn = 0
         self._print()
 
     def _print(self) -> None:
+        self._shared = [  # tables that may grow
+            (node.block, node.block.rows)
+            for node in self._plan.root._leaves()
+            if isinstance(node, ParameterNode)
+            and isinstance(node.block, HogwildParameter)
+            and node.block.capacity > node.block.rows
+        ]
+        self._limits = _limits(self._plan)
         self._structure = self._optimizer.structure()
         self._version = self._optimizer.version
         self._source: Source = generate(self._plan, self._optimizer)
@@ -95,6 +98,9 @@ class CompiledStep:
             if limit.leaf._tick != limit.checked:
                 check_rows("index", limit.node.value, limit.rows)
                 limit.checked = limit.leaf._tick
+        for block, rows in self._shared:
+            if block.rows != rows:
+                self._print()
         if self._ragged:
             self._point_at_entries()
         if self._optimizer.version != self._version:
@@ -152,6 +158,14 @@ def compile(
         If an op has no native text.
     """
     return CompiledStep(loss, optimizer, parameters)
+
+
+def _limits(plan: Plan) -> list[_Limit]:
+    return [
+        _Limit(node, rows, owner)
+        for node, rows in row_limits(plan.forward).items()
+        if isinstance(owner := node.application.owner, LeafNode)
+    ]
 
 
 def _entries(leaf: LeafNode) -> int:
