@@ -1,5 +1,7 @@
 """Samplers: what is drawn, how often, never what is known; and WARP's search."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from scipy import sparse
@@ -19,6 +21,7 @@ from wyrm_py.errors import (
     ShapeError,
 )
 from wyrm_py.ops.sampling import alias_tables
+from wyrm_py.parallel import fit as fit_module
 
 ROWS = 10
 DRAWS = 20_000
@@ -152,7 +155,7 @@ def test_popular_falls_back_to_a_row_that_is_not_known():
     user, item = wp.IndexInputNode([0]), wp.IndexInputNode([0])
     node = wp.sample_popular(item, counts, known=known, user=user)
     inputs = {user: np.arange(40) % 2, item: np.zeros(40, int)}
-    for found in (draws(node, inputs), walked(node, inputs)[:, None]):
+    for found in (draws(node, inputs, compiled=False), walked(node, inputs)[:, None]):
         assert (found.ravel()[::2] == 6).all() and (found.ravel()[1::2] == 2).all()
 
 
@@ -319,9 +322,17 @@ def test_warp_draws_nothing_known():
         assert model.weight.value == 0 or model.row.value % 4 == user
 
 
+@pytest.fixture
+def in_python(monkeypatch):
+    """The emitted text runs as plain Python: nothing to compile."""
+    monkeypatch.setattr(fit_module, "bind", partial(fit_module.bind, compiled=False))
+
+
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("batch", [None, 7])
-def test_warp_engines_agree(batch, bias):
+def test_warp_engines_agree(batch, bias, request):
+    if not bias or batch is None:  # one of them is enough to compile
+        request.getfixturevalue("in_python")
     known = sparse.random_array((4, 40), density=0.3, format="csr", rng=1)
     results = []
     for engine in ENGINES:
@@ -338,7 +349,9 @@ def test_warp_engines_agree(batch, bias):
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("mode", ["hogwild", "synchronous"])
-def test_search_that_finds_nothing_changes_nothing_even_with_l2(engine, mode):
+def test_search_that_finds_nothing_changes_nothing_even_with_l2(
+    engine, mode, in_python
+):
     model = Warp(margin=-100.0)  # nothing scores so much above the positive
     held = [node.value.copy() for node in model.loss.parameters()]
     history = wp.fit(
@@ -495,5 +508,6 @@ def test_known_matrix_is_left_as_it_was():
     user, item = wp.IndexInputNode([0]), wp.IndexInputNode([0])
     node = wp.sample_uniform(item, 4, known=known, user=user)
     assert known.indices.tolist() == [3, 1, 1, 0] and known.indptr.tolist() == [0, 3, 4]
-    found = draws(node, {user: np.arange(400) % 2, item: np.zeros(400, int)}).ravel()
+    inputs = {user: np.arange(400) % 2, item: np.zeros(400, int)}
+    found = draws(node, inputs, compiled=False).ravel()
     assert set(found[::2]) == {0, 2} and set(found[1::2]) == {1, 2, 3}

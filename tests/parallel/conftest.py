@@ -1,8 +1,11 @@
 """Fixtures of the tests of training."""
 
 import math
+from functools import partial
 
 import pytest
+
+from wyrm_py.parallel import fit as fit_module
 
 
 @pytest.fixture
@@ -12,4 +15,10 @@ def small_blocks(monkeypatch):
     def size(examples, workers, batch_size, most):
         return math.lcm(16, batch_size)
 
-    monkeypatch.setattr("wyrm_py.parallel.fit.block_size_for", size)
+    monkeypatch.setattr(fit_module, "block_size_for", size)
+
+
+@pytest.fixture
+def in_python(monkeypatch):
+    """The emitted text runs as plain Python: nothing to compile."""
+    monkeypatch.setattr(fit_module, "bind", partial(fit_module.bind, compiled=False))

@@ -77,18 +77,20 @@ def factors(jobs, engine="native", batch=None, seed=1):
     return model.values(), history.losses
 
 
-@pytest.mark.parametrize("batch", [None, 7])
-@pytest.mark.parametrize("jobs", [1, 2, 3])
-def test_rows_and_samplers_repeat_bit_for_bit(engine, jobs, batch):
+@pytest.mark.parametrize(("jobs", "batch"), [(1, None), (2, None), (3, None), (3, 7)])
+def test_rows_and_samplers_repeat_bit_for_bit(engine, jobs, batch, request):
+    if batch:  # one of them is enough to compile
+        request.getfixturevalue("in_python")
     (first, losses), (again, same) = (factors(jobs, engine, batch) for _ in range(2))
     np.testing.assert_array_equal(first, again)
     assert losses == same
-    assert not np.array_equal(first, factors(jobs, engine, batch, seed=2)[0])
+    if jobs == 3:
+        assert not np.array_equal(first, factors(jobs, engine, batch, seed=2)[0])
 
 
 @pytest.mark.parametrize("batch", [None, 7])
 @pytest.mark.parametrize("jobs", [1, 3])
-def test_engines_agree(jobs, batch):
+def test_engines_agree(jobs, batch, in_python):
     (native, losses), (walked, same) = (factors(jobs, e, batch) for e in ENGINES)
     np.testing.assert_allclose(native, walked, atol=2e-6)
     np.testing.assert_allclose(losses, same, rtol=1e-6)
@@ -115,7 +117,7 @@ def test_neither_backend_nor_threads_change_a_bit(backend, monkeypatch):
 
 
 @pytest.mark.parametrize("clip", [{"clip": 0.05}, {"clip_norm": 0.05}, {"l2": 0.1}])
-def test_settings_apply_to_collected_gradients(clip):
+def test_settings_apply_to_collected_gradients(clip, in_python):
     native, walked = Factors(), Factors()
     given = dict(epochs=1, n_jobs=2, mode="synchronous")
     native.fit(wp.SGD(0.5, **clip), **given)
@@ -123,7 +125,7 @@ def test_settings_apply_to_collected_gradients(clip):
     np.testing.assert_allclose(native.values(), walked.values(), atol=2e-6)
 
 
-def test_callbacks_stop_and_change_settings():
+def test_callbacks_stop_and_change_settings(in_python):
     model, optimizer = Linear(COUNT), wp.SGD(0.01)
 
     def callback(history):
@@ -138,7 +140,7 @@ def test_callbacks_stop_and_change_settings():
     assert history.losses[1] < history.losses[0]
 
 
-def test_dense_and_row_parameters_in_one_round():
+def test_dense_and_row_parameters_in_one_round(in_python):
     """A table read by rows and a dense one, collected side by side."""
     rng = np.random.default_rng(3)
     starts = rng.normal(size=(6, 2)), rng.normal(size=(1, 2))
