@@ -219,3 +219,20 @@ def test_float32_and_float64_stand_in_one_native_step():
     assert found == pytest.approx(expected, rel=1e-6)
     for one, other in zip(taken, wanted, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+def test_a_gradient_inside_a_loss_trains_too():
+    """Second derivatives in one step, also through looked-up rows."""
+    weights = wp.ParameterNode(np.linspace(-1, 1, 12).reshape(4, 3), np.float64)
+    table = wp.ParameterNode(np.linspace(-1, 2, 15).reshape(5, 3), np.float64)
+    x = wp.InputNode(np.linspace(0, 1, 8).reshape(2, 4), np.float64)
+    y = (x.dot(weights) * table.index(wp.IndexInputNode([1, 1]))).tanh().sum()
+    penalty = wp.gradient(y, x).square().sum() + wp.gradient(y, table).square().sum()
+    loss, nodes = penalty + y, [weights, table]
+    expected, wanted = updates(lambda: numpy_step(loss, wp.SGD(0.1)), nodes)
+    found, taken = updates(plain_step(loss, wp.SGD(0.1)), nodes)
+    assert found == pytest.approx(expected, rel=1e-12)
+    for one, other, node in zip(taken, wanted, nodes, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-12)
+        numeric, _ = wp.finite_difference(node, loss)
+        np.testing.assert_allclose(one / 0.1, numeric, atol=1e-7)
