@@ -74,7 +74,7 @@ def test_native_is_numpy(shapes, program, dtype):
 
 
 @pytest.mark.slow
-@settings(compiled, max_examples=200)
+@settings(compiled, max_examples=60)
 @given(leaf_shapes, instructions, st.sampled_from([np.float32, np.float64]))
 def test_native_is_numpy_at_length(shapes, program, dtype):
     bound = 1e-11 if dtype == np.float64 else 1e-4
