@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from small_models import Factors, Linear
-from test_lifetime import alive, gone, session_members
+from test_lifetime import gone, session_members
 
 import wyrm_py as wp
 from wyrm_py.errors import DivergenceError
@@ -169,13 +169,13 @@ def workers_of(parent):
     return found
 
 
-def test_killed_worker_is_replaced_and_the_result_is_whole(alone, caplog):
+def test_killed_workers_are_replaced_and_the_result_is_whole(alone, caplog):
     model, killed = Linear(COUNT), []
     began = threading.Event()
 
     def kill():
         began.wait(60)
-        for pid in workers_of(os.getpid())[:1]:
+        for pid in workers_of(os.getpid()):  # all, for some may wait for other runs
             os.kill(pid, signal.SIGKILL)
             killed.append(pid)
 
@@ -192,7 +192,7 @@ def test_killed_worker_is_replaced_and_the_result_is_whole(alone, caplog):
     callback.after = 0
     history = model.fit(wp.SGD(0.001), epochs=epochs, n_jobs=2, callbacks=[callback])
     thread.join()
-    assert killed and not alive(killed[0])
+    assert killed and gone(killed, 5)
     assert callback.after == 20
     assert np.isfinite(history.losses).all()
     assert history.losses[-1] == pytest.approx(0.01, rel=0.1)  # the noise is 0.1
