@@ -329,6 +329,25 @@ def test_more_workers_than_examples_are_lowered():
     assert Linear(1).fit(n_jobs=-1).workers == 1
 
 
+def test_numbers_of_numpy_are_numbers():
+    history = Linear(COUNT).fit(
+        epochs=np.int64(2), n_jobs=np.int32(1), batch_size=np.uint8(7)
+    )
+    assert len(history.losses) == 2
+
+
+@pytest.mark.parametrize("first", [2, 5])
+def test_length_of_the_first_axis_does_not_matter_in_batches(engine, first):
+    """Nodes stand for a batch whatever they were built with."""
+    model, plain = Linear(COUNT), Linear(COUNT)
+    x, y = (wp.InputNode(np.zeros((first, k)), np.float64) for k in (WIDTH, 1))
+    loss = (y - (x.dot(model.w) + model.b)).square()
+    given = dict(batch_size=7, random_state=0, engine=engine, progress=False)
+    wp.fit(loss, wp.SGD(0.01), {x: model.xs, y: model.ys}, **given)
+    plain.fit(batch_size=7, engine=engine)
+    np.testing.assert_array_equal(model.values(), plain.values())
+
+
 def test_huge_batch_is_one_step_over_all():
     model = Linear(COUNT)
     model.fit(batch_size=10**12, shuffle=False)

@@ -205,7 +205,7 @@ import numpy as np
 from small_models import Linear
 import wyrm_py as wp
 
-backend, engine = sys.argv[1:]
+backend, engine, jobs = sys.argv[1:]
 model = Linear(3000)
 before = model.by_hand(np.arange(3000), model.first())[0]
 
@@ -214,8 +214,8 @@ def tell(history):
         print("go", flush=True)
 
 try:
-    model.fit(wp.SGD(1e-4), epochs=10**6, n_jobs=2, backend=backend, engine=engine,
-              callbacks=[tell])
+    model.fit(wp.SGD(1e-4), epochs=10**6, n_jobs=int(jobs), backend=backend,
+              engine=engine, callbacks=[tell])
 except KeyboardInterrupt:
     after = model.by_hand(np.arange(3000), model.values())[0]
     assert np.isfinite(after) and after < before, (before, after)
@@ -228,13 +228,18 @@ except KeyboardInterrupt:
 
 
 @pytest.mark.parametrize(
-    ("backend", "engine"),
-    [("processes", "native"), ("threads", "native"), ("processes", "numpy")],
+    ("backend", "engine", "jobs"),
+    [
+        ("processes", "native", 2),
+        ("threads", "native", 2),
+        ("processes", "numpy", 2),
+        ("processes", "native", 1),
+    ],
 )
-def test_ctrl_c_leaves_partly_trained_parameters_and_nobody(backend, engine):
+def test_ctrl_c_leaves_partly_trained_parameters_and_nobody(backend, engine, jobs):
     words = set(Path("/dev/shm").glob("psm_*"))
     process = subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", PROGRAM, backend, engine],
+        [sys.executable, "-W", "error", "-c", PROGRAM, backend, engine, str(jobs)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

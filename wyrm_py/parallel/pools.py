@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import numbers
 import os
 import signal
 import threading
@@ -61,12 +62,13 @@ def resolve_jobs(n_jobs: int) -> int:
     SettingError
         If it is zero or no whole number.
     """
-    if isinstance(n_jobs, bool) or not isinstance(n_jobs, int) or n_jobs == 0:
+    whole = isinstance(n_jobs, numbers.Integral) and not isinstance(n_jobs, bool)
+    if not whole or n_jobs == 0:
         raise SettingError(
             "n_jobs: a positive number of workers, or a negative one to count from "
             f"all cores (-1: all of them), is required, got {n_jobs!r}."
         )
-    return n_jobs if n_jobs > 0 else max(1, joblib.cpu_count() + 1 + n_jobs)
+    return int(n_jobs) if n_jobs > 0 else max(1, joblib.cpu_count() + 1 + int(n_jobs))
 
 
 def effective_backend(backend: Backend) -> Backend:

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from wyrm_py.errors import CompileError
+from wyrm_py.errors import CompileError, ShapeError
 from wyrm_py.graph.op import Spec
 from wyrm_py.leaves import (
     Constant,
@@ -218,7 +218,14 @@ def _infer(
             for node in application.outputs:
                 specs[node] = Spec(_leaf_shape(node, found, probe), node.spec.dtype)
             continue
-        inferred = application.op.infer(*(specs[node] for node in application.inputs))
+        given = [specs[node] for node in application.inputs]
+        try:
+            inferred = application.op.infer(*given)
+        except ShapeError as error:  # a literal length where a varying one comes
+            message = str(error)
+            for symbol, length in probe.items():
+                message = message.replace(str(length), symbol)
+            raise ShapeError(message) from None
         several = (inferred,) if isinstance(inferred, Spec) else inferred
         specs.update(zip(application.outputs, several, strict=True))
     return specs
