@@ -164,7 +164,7 @@ class Reduction(Op):
 
     def forward(self, out: Array, *inputs: Array) -> None:
         values = np.asarray(evaluate(self.expression, out.dtype, inputs))
-        reduce = np.sum if self.combine == "sum" else np.max
+        reduce: Any = np.sum if self.combine == "sum" else np.max
         gone = self.axes(values.ndim)
         out[...] = reduce(values, axis=gone, keepdims=self.keeps_axes)
 
