@@ -6,7 +6,7 @@ the values above it stale until the next `forward`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,10 +34,26 @@ INDEX = np.dtype(np.int64)
 
 def float_dtype(owner: str, dtype: DTypeLike) -> np.dtype[Any]:
     """Return float32 or float64, or raise a DTypeError."""
-    wanted = np.dtype(dtype)
+    try:
+        wanted = np.dtype(dtype)
+    except TypeError:
+        wanted = np.dtype(object)
     if wanted not in (np.dtype(np.float32), np.dtype(np.float64)):
-        raise DTypeError(f"{owner}: dtype must be float32 or float64, got {wanted}.")
+        raise DTypeError(f"{owner}: dtype must be float32 or float64, got {dtype!r}.")
     return wanted
+
+
+def as_array(owner: str, value: Any) -> Array:
+    """Return any array-like as an array.
+
+    Raises a ShapeError if it is uneven, a DataError if some of it is masked.
+    """
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise DataError(f"{owner}: some values are masked. Fill or leave them out.")
+    try:
+        return np.asarray(value)
+    except (ValueError, OverflowError) as error:
+        raise ShapeError(f"{owner}: cannot be made an array: {error}.") from None
 
 
 def as_floats(owner: str, value: Any, dtype: np.dtype[Any]) -> Array:
@@ -49,7 +65,7 @@ def as_floats(owner: str, value: Any, dtype: np.dtype[Any]) -> Array:
             f"{owner}: takes a dense array, got a scipy.sparse {value.format} matrix. "
             "Use a SparseInputNode, or `.toarray()`."
         )
-    array = np.asarray(value)
+    array = as_array(owner, value)
     if array.dtype.kind not in "fiu":
         raise DTypeError(
             f"{owner}: takes numbers, got dtype {array.dtype}. Convert with "
@@ -61,7 +77,7 @@ def as_floats(owner: str, value: Any, dtype: np.dtype[Any]) -> Array:
 
 def as_rows(owner: str, value: Any) -> Array:
     """Return row numbers as int64, or raise a typed error."""
-    array = np.asarray(value)
+    array = as_array(owner, value)
     if array.size == 0 and array.dtype.kind == "f":
         array = array.astype(INDEX)  # an empty list is float64 in NumPy
     if array.dtype.kind not in "iu":
@@ -406,6 +422,15 @@ def as_csr(owner: str, rows: Any) -> Any:
         raise DataError(f"{owner}: these are no CSR rows: {error}.") from None
     if (np.diff(matrix.indptr) < 0).any():
         raise DataError(f"{owner}: the indptr of CSR rows must never fall.")
+    inside = matrix.indices[: matrix.indptr[-1]]
+    width = matrix.shape[1]
+    if inside.size and (inside.min() < 0 or inside.max() >= width):
+        bad = int(np.flatnonzero((inside < 0) | (inside >= width))[0])
+        row = np.searchsorted(matrix.indptr, bad, side="right") - 1
+        raise IndexRangeError(
+            f"{owner}: column numbers of CSR rows must be in [0, {width}), got "
+            f"{inside[bad]} in example {row}."
+        )
     return matrix
 
 
@@ -430,3 +455,21 @@ def _set_parts(owner: Any, lengths: Array) -> None:
 def named(nodes: Sequence[Node]) -> str:
     """Return a list of nodes for an error message."""
     return ", ".join(repr(node) for node in nodes)
+
+
+def require_node(who: str, name: str, given: Any) -> None:
+    """Raise a GraphError unless a node was given."""
+    if not isinstance(given, Node):
+        raise GraphError(
+            f"{who}: `{name}` must be a node, built from inputs and parameters, got "
+            f"{given!r}."
+        )
+
+
+def require_nodes(who: str, given: Any) -> list[Any]:
+    """Return the parameters that were given, or raise a GraphError."""
+    if isinstance(given, Iterable) and not isinstance(given, Node):
+        nodes = list(given)
+        if all(isinstance(node, Node) for node in nodes):
+            return nodes
+    raise GraphError(f"{who}: `parameters` must be a list of nodes, got {given!r}.")

@@ -198,7 +198,7 @@ class Node(
         from wyrm_py.engines import numpy as engine
 
         self._require_current()
-        if self._backward is None:
+        if self._backward is None or self._backward.parameters != self.parameters():
             from wyrm_py.engines.plan import Backward
 
             self._backward = Backward.of(self)

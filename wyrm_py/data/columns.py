@@ -7,17 +7,16 @@ Nothing is copied that already has the right form.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from scipy import sparse
 
-from wyrm_py.data.ragged import RaggedColumn, as_array
+from wyrm_py.data.ragged import RaggedColumn
 from wyrm_py.errors import (
     DataError,
     DTypeError,
-    GraphError,
     IndexRangeError,
     MissingColumnError,
     ShapeError,
@@ -28,6 +27,7 @@ from wyrm_py.leaves import (
     IndexInputNode,
     LeafNode,
     SparseInputNode,
+    as_array,
     as_csr,
     named,
 )
@@ -99,7 +99,9 @@ class Column:
         try:
             if isinstance(given, tuple) and len(given) == 2:
                 column = RaggedColumn(*given)
-            elif not isinstance(given, RaggedColumn):
+            elif isinstance(given, RaggedColumn):  # checked again: it can be written
+                column = RaggedColumn(given.values, given.offsets)
+            else:
                 column = RaggedColumn.of(given)
         except (DataError, DTypeError, ShapeError) as error:
             raise type(error)(f"{self.who}: {error}") from None
@@ -107,6 +109,13 @@ class Column:
         self.shape = (self.count,)
         self.arrays = {"indices": _rows(self.who, column.values)}
         self._cut(column.offsets)
+        capacity = getattr(self.leaf, "capacity", 0)
+        if self.longest > capacity:
+            longest = int(np.argmax(np.diff(column.offsets)))
+            raise ShapeError(
+                f"{self.who} may hold {capacity} row numbers an example, its "
+                f"`capacity`, got {self.longest} in example {longest}."
+            )
 
     def _cut(self, offsets: Array) -> None:
         self.arrays["offsets"] = offsets
@@ -128,10 +137,10 @@ class Column:
         shape = leaf.shape[1:] if batched else leaf.shape
         wide = [n for n in shape if n != 1]
         if array.ndim == 0 or [n for n in array.shape[1:] if n != 1] != wide:
+            wanted = f"({', '.join(['N', *map(str, shape)])}{'' if shape else ','})"
             raise ShapeError(
-                f"{self.who} must have the shape (N, "
-                f"{', '.join(map(str, shape))}), one row an example; axes of length "
-                f"one may be left out. Got {array.shape}."
+                f"{self.who} must have the shape {wanted}, one row an example; axes "
+                f"of length one may be left out. Got {array.shape}."
             )
         self.count = len(array)
         take = _rows if leaf.spec.is_index else _floats
@@ -173,24 +182,6 @@ class Column:
             table = self.arrays[""].reshape(self.shape)
             rows = table[examples] if batched else table[examples[0]]
             leaf._held(np.ascontiguousarray(rows, leaf.dtype))
-
-
-def require_node(who: str, name: str, given: Any) -> None:
-    """Raise a GraphError unless a node was given."""
-    if not isinstance(given, Node):
-        raise GraphError(
-            f"{who}: `{name}` must be a node, built from inputs and parameters, got "
-            f"{given!r}."
-        )
-
-
-def require_nodes(who: str, given: Any) -> list[Any]:
-    """Return the parameters that were given, or raise a GraphError."""
-    if isinstance(given, Iterable) and not isinstance(given, Node):
-        nodes = list(given)
-        if all(isinstance(node, Node) for node in nodes):
-            return nodes
-    raise GraphError(f"{who}: `parameters` must be a list of nodes, got {given!r}.")
 
 
 def take_columns(
@@ -256,6 +247,8 @@ def _floats(who: str, array: Array, dtype: Any, offsets: Array | None = None) ->
 
 
 def _rows(who: str, array: Array, _dtype: Any = None) -> Array:
+    if array.size == 0 and array.dtype.kind == "f":
+        array = array.astype(INDEX)  # an empty list is float64 in NumPy
     if array.dtype.kind not in "iu":
         raise DTypeError(
             f"{who} must hold integer row numbers, got dtype "

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from wyrm_py.errors import DataError, DTypeError, ShapeError
+from wyrm_py.errors import DataError, DTypeError
 from wyrm_py.graph.op import Array
-
-INDEX = np.dtype(np.int64)
+from wyrm_py.leaves import INDEX, as_array
 
 
 class RaggedColumn:
@@ -57,14 +55,6 @@ class RaggedColumn:
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
-
-
-def as_array(who: str, given: Any) -> Array:
-    """Return any array-like as an array, or raise a ShapeError if it is uneven."""
-    try:
-        return np.asarray(given)
-    except ValueError as error:
-        raise ShapeError(f"{who}: cannot be made an array: {error}.") from None
 
 
 def _require_rows(who: str, array: Array) -> None:

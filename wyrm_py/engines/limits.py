@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from wyrm_py.errors import IndexRangeError
+from wyrm_py.errors import CompileError, IndexRangeError
 from wyrm_py.graph.op import Spec
 from wyrm_py.nodes import Application, Node
 
@@ -43,6 +43,11 @@ def _bound(
             f"{application.op.name}: draws from {drawn} rows, but "
             f"{reader.op.name} looks them up among {limit}. Give the sampler the "
             "table's number of rows."
+        )
+    if not drawn and not application.op.moves_rows:
+        raise CompileError(
+            f"{application.op.name}: gives row numbers that {reader.op.name} looks up "
+            "without a check. Tell their bound by the op's `rows_below`."
         )
     if not drawn:
         for below in application.inputs:

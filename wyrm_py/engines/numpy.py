@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 from wyrm_py.errors import ShapeError
 from wyrm_py.graph.op import Array, Spec
 from wyrm_py.graph.rows import RowArrays, RowGradient
+from wyrm_py.leaves import as_floats
 from wyrm_py.nodes import Application, Node, ticks
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def run(applications: Sequence[Application], draw: bool = True) -> None:
 def accumulate(backward: Backward, weight: ArrayLike) -> None:
     """Run a gradient graph and add what it gives to the nodes."""
     root = backward.root
-    upstream = np.asarray(weight, root.dtype)
+    upstream = as_floats("backward", weight, root.dtype)
     if upstream.ndim and upstream.shape != root.shape:
         raise ShapeError(
             f"backward: the weight must be a number or have the shape of the node, "
@@ -66,6 +67,10 @@ def accumulate(backward: Backward, weight: ArrayLike) -> None:
         )
     backward.seed._held(np.broadcast_to(upstream, root.shape))
     run(backward.applications)
+    leaves = [n for n, _, _ in backward.flows if n.application.is_leaf]
+    if all(leaf._gradient is None for leaf in leaves):  # a step has cleared them
+        for node, _, _ in backward.flows:
+            node._gradient = None
     for node, dense, pairs in backward.flows:
         node._gradient = added(node._gradient, dense, pairs)
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wyrm_py.errors import GraphError
+from wyrm_py.errors import GraphError, SettingError
 from wyrm_py.graph.gradient import Contributions, reverse
 from wyrm_py.graph.op import Array, Spec, View
 from wyrm_py.graph.order import topological_order
@@ -50,6 +50,7 @@ class Backward:
     seed: LeafNode
     applications: list[Application]
     flows: list[tuple[Node, Node | None, list[RowGradient]]]
+    parameters: list[ParameterNode]
 
     @classmethod
     def of(cls, root: Node) -> Backward:
@@ -58,7 +59,8 @@ class Backward:
             seed = Constant(np.zeros(root.shape, root.dtype), root.dtype)
             found = reverse(root, seed, is_trainable)
             flows = [(node, _dense(node, c), c.rows) for node, c in found.items()]
-        return cls(root, seed, _new_applications(root, flows), flows)
+        applications = _new_applications(root, flows)
+        return cls(root, seed, applications, flows, root.parameters())
 
 
 @dataclass
@@ -164,6 +166,15 @@ class Plan:
             if isinstance(node, LeafNode)
             and not isinstance(node, ParameterNode | Constant)
         ]
+
+
+def require_optimizer(who: str, given: Any) -> None:
+    """Raise a SettingError unless an optimizer was given."""
+    if isinstance(given, type) or not hasattr(given, "rule"):
+        raise SettingError(
+            f"{who}: `optimizer` must be an optimizer such as wp.Adagrad(0.05), got "
+            f"{given!r}."
+        )
 
 
 def is_trainable(node: Node) -> bool:

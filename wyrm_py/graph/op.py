@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import cache
+from operator import index
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias
 
 import numpy as np
@@ -53,6 +54,8 @@ class Op:
     random: ClassVar[bool] = False
     """Whether `forward` draws from the stream it is handed first."""
 
+    moves_rows: ClassVar[bool] = False
+    """Whether row numbers in the value are row numbers of the inputs."""
     looks_up: ClassVar[tuple[int, int] | None] = None
     """Positions of a table and of the row numbers looked up in it."""
     same_as: ClassVar[int | None] = None
@@ -101,6 +104,8 @@ class Op:
 
 class View(Op):
     """An op that computes nothing: each element is an element of an input."""
+
+    moves_rows = True
 
     def vanishes(self, *zero: bool) -> bool:
         return zero[0] and 0 not in self.shape_only
@@ -217,13 +222,24 @@ def require_index(name: str, spec: Spec) -> None:
         )
 
 
+def whole_numbers(name: str, given: Sequence[Any]) -> tuple[int, ...]:
+    """Return integers, NumPy's included, or raise a ShapeError."""
+    try:
+        return tuple(index(one) for one in given)
+    except TypeError:
+        raise ShapeError(
+            f"{name}: shapes and axes must be integers, got {tuple(given)!r}."
+        ) from None
+
+
 def normalize_axes(
     name: str, axis: int | Sequence[int] | None, ndim: int
 ) -> tuple[int, ...]:
     """Return sorted non-negative axes; None means all of them."""
     if axis is None:
         return tuple(range(ndim))
-    wanted = (axis,) if isinstance(axis, int) else tuple(axis)
+    several = axis if isinstance(axis, Sequence) else (axis,)
+    wanted = whole_numbers(name, several)
     for one in wanted:
         if not -ndim <= one < ndim:
             raise ShapeError(

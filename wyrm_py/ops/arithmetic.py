@@ -107,6 +107,8 @@ class ArithmeticMethods(Methods):
         """Raise to a power; exponent 2 is `square`, so any base is fine."""
         if isinstance(exponent, int | float) and exponent == 2:
             return self.square()
+        if isinstance(exponent, int | float) and exponent in (0, 1):
+            return self * exponent + (1.0 - exponent)  # a ** (b - 1) has no value at 0
         return self._apply(Power(), exponent)
 
     def __rpow__(self, base: Value) -> Node:

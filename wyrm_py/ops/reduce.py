@@ -205,4 +205,4 @@ class ReduceMethods(Methods):
 
 
 def _static(axis: int | Sequence[int] | None) -> Axes:
-    return axis if axis is None or isinstance(axis, int) else tuple(axis)
+    return tuple(axis) if isinstance(axis, Sequence) else axis

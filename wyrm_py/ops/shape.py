@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wyrm_py.errors import CompileError, ShapeError
-from wyrm_py.graph.op import Array, Op, Spec, View, normalize_axes
+from wyrm_py.graph.op import Array, Op, Spec, View, normalize_axes, whole_numbers
 from wyrm_py.ops.methods import Methods
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Reshape(View):
         known = int(np.prod([n for n in self.target if n != -1], dtype=np.int64))
         free = self.target.count(-1)
         fits = size == known if not free else known > 0 and size % known == 0
-        if free > 1 or not fits:
+        if free > 1 or min(self.target, default=0) < -1 or not fits:
             raise ShapeError(
                 f"reshape: {x.shape} has {size} elements and does not fit "
                 f"{self.target}. Use -1 once, for the axis that varies (in "
@@ -204,6 +204,12 @@ def _stride(op: Op, length: int | None, part: Cut, index: str) -> str:
     return f"u64({start})" if index == "0" else f"(u64({start}) + {scaled})"
 
 
+def _is_whole(end: Any) -> bool:
+    return end is None or (
+        isinstance(end, int | np.integer) and not isinstance(end, bool)
+    )
+
+
 _VARYING = (
     "{}: an axis whose length is known only at run time can be sliced natively "
     "only as a whole. Slice another axis, or train with "
@@ -241,6 +247,7 @@ class Concatenate(Op):
     """Values joined along one axis."""
 
     axis: int
+    moves_rows = True
 
     def infer(self, *inputs: Spec) -> Spec:
         first = inputs[0]
@@ -365,10 +372,10 @@ class ShapeMethods(Methods):
 
     def reshape(self, *shape: int | Sequence[int]) -> Node:
         """Return the same elements in another shape; one axis may be -1."""
-        lengths: list[int] = []
+        lengths: list[Any] = []
         for given in shape:
-            lengths += [given] if isinstance(given, int) else given
-        return self._apply(Reshape(tuple(int(n) for n in lengths)))
+            lengths += given if isinstance(given, Sequence) else [given]
+        return self._apply(Reshape(whole_numbers("reshape", lengths)))
 
     def expand_dims(self, axis: int) -> Node:
         """Insert an axis of length one before `axis`."""
@@ -381,9 +388,20 @@ class ShapeMethods(Methods):
     def __getitem__(self, index: Any) -> Node:
         """Slice with integers and slices, as NumPy does; never empty."""
         parts: list[Part] = []
-        for part in index if isinstance(index, tuple) else (index,):
+        given = index if isinstance(index, tuple) else (index,)
+        if sum(part is Ellipsis for part in given) == 1:  # stands for whole axes
+            at = next(k for k, part in enumerate(given) if part is Ellipsis)
+            whole = (slice(None),) * (len(self.shape) + 1 - len(given))
+            given = (*given[:at], *whole, *given[at + 1 :])
+        for part in given:
             if isinstance(part, slice):
-                parts.append((part.start, part.stop, part.step))
+                ends = (part.start, part.stop, part.step)
+                if part.step == 0 or any(not _is_whole(end) for end in ends):
+                    raise ShapeError(
+                        "slice: start, stop and step must be integers, the step not "
+                        f"zero, got {part!r}."
+                    )
+                parts.append(ends)
             elif isinstance(part, int | np.integer) and not isinstance(part, bool):
                 parts.append(int(part))
             else:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from wyrm_py.errors import ShapeError
 from wyrm_py.graph.op import Array, Op, Spec, normalize_axes, require_floats
 from wyrm_py.ops.methods import Methods
 
@@ -29,12 +30,14 @@ class Softmax(Op):
 
     def infer(self, *inputs: Spec) -> Spec:
         require_floats(self.name, *inputs)
+        if self.axis is None:
+            raise ShapeError(f"{self.name}: one axis is needed, got None.")
         normalize_axes(self.name, self.axis, len(inputs[0].shape))
         return inputs[0]
 
     def forward(self, out: Array, *inputs: Array) -> None:
         (x,) = inputs
-        np.exp(x - x.max(axis=self.axis, keepdims=True), out=out)
+        np.exp(x - x.max(axis=self.axis, keepdims=True, initial=-np.inf), out=out)
         out /= out.sum(axis=self.axis, keepdims=True)
 
     def emit(self, writer: Writer, out: Operand, *inputs: Operand) -> None:
@@ -63,7 +66,7 @@ class LogSoftmax(Softmax):
 
     def forward(self, out: Array, *inputs: Array) -> None:
         (x,) = inputs
-        np.subtract(x, x.max(axis=self.axis, keepdims=True), out=out)
+        np.subtract(x, x.max(axis=self.axis, keepdims=True, initial=-np.inf), out=out)
         out -= np.log(np.exp(out).sum(axis=self.axis, keepdims=True))
 
     def emit(self, writer: Writer, out: Operand, *inputs: Operand) -> None:
@@ -94,7 +97,7 @@ def _lines(writer: Writer, x: Operand, axis: int) -> Iterator[tuple[Line, Extent
 
 def _emit_max(writer: Writer, x: Operand, line: Line, extent: Extent) -> str:
     largest = writer.fresh("s")
-    writer.line(f"{largest} = {x.at(*line('0'))}")
+    writer.line(f"{largest} = {x.type}(-inf)")
     with writer.loop(extent) as k:
         writer.line(f"{largest} = maximum({largest}, {x.at(*line(k))})")
     return largest

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from wyrm_py.data.columns import require_node, take_columns
+from wyrm_py.data.columns import take_columns
 from wyrm_py.engines.limits import row_limits
 from wyrm_py.engines.native.kernel import bind
 from wyrm_py.engines.native.settings import Settings
@@ -16,6 +16,7 @@ from wyrm_py.engines.native.source import generate
 from wyrm_py.engines.plan import Plan
 from wyrm_py.errors import SettingError, ShapeError
 from wyrm_py.graph.op import Array
+from wyrm_py.leaves import require_node
 from wyrm_py.nodes import Node
 from wyrm_py.parallel.pools import resolve_jobs
 
@@ -61,7 +62,7 @@ def evaluate(
     batched = batch_size is not None
     columns = take_columns(plan.leaves(), inputs, batched, "evaluate")
     total = next(iter(columns.values())).count if columns else 1
-    batch = min(batch_size or 1, total)  # it sizes the scratch
+    batch = min(int(batch_size or 1), total)  # it sizes the scratch
     for leaf, limit in row_limits(plan.forward).items():
         if leaf.application.owner in columns:
             columns[leaf.application.owner].check_rows(leaf, limit)

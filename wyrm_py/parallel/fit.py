@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from wyrm_py.data.columns import Column, require_node, require_nodes, take_columns
+from wyrm_py.data.columns import Column, take_columns
 from wyrm_py.engines.limits import row_limits
 from wyrm_py.engines.native.extents import Extents
 from wyrm_py.engines.native.kernel import Binding, bind
@@ -23,12 +23,12 @@ from wyrm_py.engines.native.module import setting_values
 from wyrm_py.engines.native.order import block_size_for
 from wyrm_py.engines.native.settings import Settings
 from wyrm_py.engines.native.source import Source, generate
-from wyrm_py.engines.plan import Plan
+from wyrm_py.engines.plan import Plan, require_optimizer
 from wyrm_py.engines.replica import Replica
 from wyrm_py.errors import DivergenceError, SettingError
 from wyrm_py.graph.op import Array
 from wyrm_py.graph.order import topological_order
-from wyrm_py.leaves import ParameterNode
+from wyrm_py.leaves import ParameterNode, require_node, require_nodes
 from wyrm_py.nodes import Node
 from wyrm_py.optim import Optimizer
 from wyrm_py.parallel.blocks import BlockReport, run_blocks
@@ -118,17 +118,22 @@ def fit(
     batch = None if single else batch_size
     columns = take_columns(leaves, inputs, batch is not None)
     total = next(iter(columns.values())).count if columns else 1
-    batch = None if batch is None else min(batch, total)  # it sizes the scratch
-    for node, limit in row_limits(plan.forward).items():
-        if node.application.owner in columns:
-            columns[node.application.owner].check_rows(node, limit)
+    batch = None if batch is None else min(int(batch), total)  # it sizes the scratch
+    check_columns(plan, columns)
     jobs = max(1, min(resolve_jobs(n_jobs), total))
     run = _Run(plan, optimizer, columns, total, jobs, backend, mode, engine, batch)
     run.blocks.shuffle, run.blocks.seed = bool(shuffle), _seed(random_state)
     try:
-        return run.train(epochs, calls, progress)
+        return run.train(int(epochs), calls, progress)
     finally:
         loss._tick = -1  # its value is of before: `backward` needs a new `forward`
+
+
+def check_columns(plan: Plan, columns: Mapping[Any, Column]) -> None:
+    """Raise an IndexRangeError for a row number that native code must not see."""
+    for node, limit in row_limits(plan.forward).items():
+        if node.application.owner in columns:
+            columns[node.application.owner].check_rows(node, limit)
 
 
 class _Run:
@@ -207,6 +212,9 @@ class _Run:
             _record(history, report)
             stop = [_is_true(callback(history)) for callback in callbacks]
             self._take_settings()
+            check_columns(
+                self.plan, self.columns
+            )  # a callback may have written to a column
             return any(stop)
 
         with (
@@ -380,11 +388,7 @@ def all_finite(array: Array, chunk: int = 1 << 18) -> bool:
 def _require_settings(
     optimizer: Any, epochs: Any, backend: Any, mode: Any, engine: Any, batch: Any
 ) -> None:
-    if not isinstance(optimizer, Optimizer):
-        raise SettingError(
-            f"fit: `optimizer` must be an optimizer such as wp.Adagrad(0.05), got "
-            f"{optimizer!r}."
-        )
+    require_optimizer("fit", optimizer)
     choices = (("backend", backend, BACKENDS), ("mode", mode, MODES))
     for name, given, options in (*choices, ("engine", engine, ENGINES)):
         if given not in options:

@@ -33,6 +33,7 @@ def fill(order, runs, pattern, numbers):
     epoch = numbers[u64(3)]
     block = numbers[u64(4)]
     shuffled = numbers[u64(5)]
+    run = numbers[u64(7)]
     begin = block * size
     count = min(size, total - begin)
     if shuffled == u64(0):
@@ -40,7 +41,7 @@ def fill(order, runs, pattern, numbers):
             order[p] = u4(begin + u64(p))
         return f8(count)
     # which runs: a bijection of [0, 2**bits), walked until it is a run's number
-    limit = total // u64(16)
+    limit = total // run
     bits = u64(2)
     while (u64(1) << bits) < limit:
         bits = bits + u64(1)
@@ -50,8 +51,8 @@ def fill(order, runs, pattern, numbers):
     a = mix(key + u64(1)) | u64(1)
     b = mix(key + u64(2)) | u64(1)
     c = mix(key + u64(3)) | u64(1)
-    first = begin // u64(16)
-    here = min(count // u64(16), limit - first)
+    first = begin // run
+    here = min(count // run, limit - first)
     for r in range(here):
         x = first + u64(r)
         walking = True
@@ -61,9 +62,10 @@ def fill(order, runs, pattern, numbers):
             x = ((x ^ (x >> half)) * c + (key >> u64(40))) & mask
             x = x ^ (x >> half)
             walking = x >= limit
-        runs[u64(r)] = u4(x * u64(16))
+        runs[u64(r)] = u4(x * run)
     key = stream_start(seed, epoch, block, u64(1) << u64(40))
-    if count == size and size & (size - u64(1)) == u64(0) and here * u64(16) == count:
+    whole = run == u64(16) and here * run == count
+    if whole and count == size and size & (size - u64(1)) == u64(0):
         # a power of two: one shuffle an epoch, and for each block another mask
         if numbers[u64(6)] != epoch + u64(1):
             numbers[u64(6)] = epoch + u64(1)
@@ -80,10 +82,10 @@ def fill(order, runs, pattern, numbers):
             order[p] = u4(u64(runs[x >> u64(4)]) + (x & u64(15)))
         return f8(count)
     for r in range(here):
-        for q in range(u64(16)):
-            order[u64(r) * u64(16) + u64(q)] = u4(u64(runs[u64(r)]) + u64(q))
+        for q in range(run):
+            order[u64(r) * run + u64(q)] = u4(u64(runs[u64(r)]) + u64(q))
     # what does not fill a run is in the last block
-    for q in range(here * u64(16), count):
+    for q in range(here * run, count):
         order[u64(q)] = u4(begin + u64(q))
     state = key
     for t in range(u64(1), count):
@@ -114,7 +116,7 @@ class Order:
     ----------
     order : uint32 array, shape (block_size,)
     total : number of examples, below 2**32
-    block_size : a multiple of RUN
+    block_size : any length; examples stay together in runs if RUN divides it
     """
 
     def __init__(
@@ -127,10 +129,11 @@ class Order:
         compiled: bool = True,
     ) -> None:
         self.order = order
+        run = RUN if block_size % RUN == 0 else 1
         self.numbers = np.array(
-            [total, block_size, seed, 0, 0, int(shuffle), 0], np.uint64
+            [total, block_size, seed, 0, 0, int(shuffle), 0, run], np.uint64
         )
-        self._runs = np.empty(max(block_size // RUN, 1), np.uint32)
+        self._runs = np.empty(max(block_size // run, 1), np.uint32)
         self._pattern = np.empty(block_size, np.uint32)
         arrays: list[Any] = [order, self._runs, self._pattern, self.numbers]
         self._table = np.array(
@@ -153,8 +156,9 @@ def block_size_for(examples: int, workers: int, batch_size: int, most: int) -> i
     costs nothing, at most `most`, whole runs and whole batches, and a power of
     two if it can be: those are shuffled packed (0.5 ns an example).
     """
-    step = math.lcm(RUN, batch_size)
-    wanted = min(max(examples // (16 * workers), 1024), most)
+    share = -(-examples // workers)  # every worker gets a block, however few there are
+    step = math.lcm(RUN, batch_size) if share >= RUN else batch_size
+    wanted = min(max(examples // (16 * workers), 1024), most, share)
     power = 1 << (max(wanted, 1).bit_length() - 1)
     if power % step == 0:
         return power

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 LINE = 64
 """Bytes of a cache line."""
-MOST_LOOPS = 60
+MOST_LOOPS = 150
 """Loops of one function: 100 take seconds to compile, 400 end in Numba's recursion."""
 
 

@@ -15,9 +15,9 @@ from wyrm_py.engines.native.loading import ragged_parts
 from wyrm_py.engines.native.module import setting_values
 from wyrm_py.engines.native.slots import CONTROL
 from wyrm_py.engines.native.source import Source, generate
-from wyrm_py.engines.plan import Plan
+from wyrm_py.engines.plan import Plan, require_optimizer
 from wyrm_py.graph.op import Array
-from wyrm_py.leaves import LeafNode, ParameterNode
+from wyrm_py.leaves import LeafNode, ParameterNode, require_node, require_nodes
 from wyrm_py.nodes import Node
 from wyrm_py.ops.gather import check_rows
 
@@ -48,6 +48,10 @@ class CompiledStep:
         optimizer: Optimizer,
         parameters: Iterable[ParameterNode] | None = None,
     ) -> None:
+        require_node("compile", "loss", loss)
+        require_optimizer("compile", optimizer)
+        if parameters is not None:
+            parameters = require_nodes("compile", parameters)
         self._root = loss
         self._optimizer = optimizer
         self._plan = Plan.training(loss, parameters)
@@ -94,13 +98,13 @@ class CompiledStep:
 
     def __call__(self) -> float:
         """Run one step on the inputs' current values; return the loss."""
+        for block, rows in self._shared:
+            if block.rows != rows:
+                self._print()
         for limit in self._limits:
             if limit.leaf._tick != limit.checked:
                 check_rows("index", limit.node.value, limit.rows)
                 limit.checked = limit.leaf._tick
-        for block, rows in self._shared:
-            if block.rows != rows:
-                self._print()
         if self._ragged:
             self._point_at_entries()
         if self._optimizer.version != self._version:
