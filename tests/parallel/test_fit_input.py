@@ -88,6 +88,12 @@ BAD_COLUMNS = {
     "x complex": ("x", np.ones((COUNT, 3), complex), "DTypeError", "complex128"),
     "x objects": ("x", np.full((COUNT, 3), None), "DTypeError", "object"),
     "x of dates": ("x", np.zeros((COUNT, 3), "M8[s]"), "DTypeError", "datetime64"),
+    "x masked": (
+        "x",
+        np.ma.masked_array(np.ones((COUNT, 3)), np.eye(COUNT, 3)),
+        "DataError",
+        "masked",
+    ),
     "x sparse": ("x", sparse.csr_array((COUNT, 3)), "DTypeError", "SparseInputNode"),
     "x NaN": ("x", floats(np.nan), "DataError", "nan", "example 3", "finite"),
     "x inf": ("x", floats(-np.inf, (5, 0)), "DataError", "-inf", "example 5"),
@@ -170,6 +176,23 @@ def test_bad_column_is_refused(case):
     for who in ("fit", "evaluate"):
         call = getattr(model, who)
         refused(model, lambda c=call: c(inputs=inputs), kinds(kind), [who, *words])
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_graph_that_holds_for_one_batch_only_is_refused(engine):
+    """A literal length where the batch comes: the message says `batch`."""
+    x, w = wp.InputNode(np.zeros((5, 3))), wp.ParameterNode(np.ones((3, 1)))
+    loss = (x.dot(w) + np.ones((5, 1))).square().sum(axis=1)
+    given = dict(batch_size=5, engine=engine, progress=False)
+    with pytest.raises(errors.ShapeError, match=r"\(batch, 1\), \(5, 1\)"):
+        wp.fit(loss, wp.SGD(0.1), {x: np.ones((20, 3))}, **given)
+    np.testing.assert_array_equal(w.value, 1)
+
+
+def test_column_of_numbers_says_so():
+    x, w = wp.InputNode(0.0), wp.ParameterNode(1.0)
+    with pytest.raises(errors.ShapeError, match=r"shape \(N,\).*Got \(4, 2\)"):
+        wp.fit(x * w, wp.SGD(0.1), {x: np.ones((4, 2))}, progress=False)
 
 
 def test_index_out_of_range_is_refused_by_both_engines():
