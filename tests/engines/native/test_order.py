@@ -127,8 +127,19 @@ def test_unshuffled_is_ascending(total, size, compiled):
 )
 def test_block_sizes_are_whole_runs_and_batches(examples, workers, batch, most):
     size = block_size_for(examples, workers, batch, most)
-    assert size % RUN == 0 and size % batch == 0
+    assert size % batch == 0
+    if examples >= RUN * workers:
+        assert size % RUN == 0
     assert size <= max(most, np.lcm(RUN, batch))
+
+
+@given(st.integers(1, 3000), st.integers(1, 40))
+def test_every_worker_gets_a_block_of_few_examples(examples, workers):
+    size = block_size_for(examples, workers, 1, 4096)
+    # whole runs may leave the last workers without, as 17 examples for two do not
+    assert -(-examples // size) >= min(workers, max(1, examples // (2 * RUN)))
+    if examples < RUN * workers:
+        assert -(-examples // size) >= min(workers, examples) // 2
 
 
 def test_blocks_are_enough_for_all_workers():
