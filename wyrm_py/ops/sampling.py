@@ -317,9 +317,9 @@ def _emit_bisection(
 ) -> str:
     """Write a search for the first place in a span that is not `before`.
 
-    By selects instead of branches: which half is taken cannot be predicted, and
-    a wrong guess costs more than a level (24 ns a draw instead of 28; with one
-    length for all users, so that the end is predictable too, 45).
+    By selects instead of branches: which half is taken cannot be predicted. A
+    search costs about 24 ns an example on MovieLens 100K; with one length for all
+    users, so that its end is predictable too, it was dearer.
     """
     low, left, half, middle, goes = (writer.fresh("m") for _ in range(5))
     writer.line(f"{low} = {span[0]}")

@@ -208,8 +208,8 @@ class Kernel:
 def mapped(array: Array) -> Array:
     """Return a shared array after reading from each of its pages.
 
-    A process maps a shared page when it first touches it; that is no part of the
-    training (5 % of an epoch over 100,000 x 64).
+    A process maps a shared page when it first touches it; that belongs to getting
+    ready, not to the training.
     """
     array.reshape(-1).view(np.uint8)[::PAGE].max(initial=0)
     return array

@@ -154,7 +154,7 @@ def block_size_for(examples: int, workers: int, batch_size: int, most: int) -> i
 
     Enough blocks that workers end together, large enough that handing them out
     costs nothing, at most `most`, whole runs and whole batches, and a power of
-    two if it can be: those are shuffled packed (0.5 ns an example).
+    two if it can be: those are shuffled packed (0.7 ns an example).
     """
     share = -(-examples // workers)  # every worker gets a block, however few there are
     step = math.lcm(RUN, batch_size) if share >= RUN else batch_size
