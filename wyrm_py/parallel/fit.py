@@ -11,6 +11,7 @@ import math
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -63,6 +64,7 @@ def fit(
     parameters: Iterable[ParameterNode] | None = None,
     shuffle: bool = True,
     random_state: int | np.random.Generator | None = None,
+    resume: History | None = None,
     callbacks: Iterable[Callback] = (),
     progress: bool = True,
 ) -> History:
@@ -89,6 +91,11 @@ def fit(
     parameters : those to update; all trainable ones under the loss by default
     shuffle : take the examples in another random order each epoch
     random_state : seed of the order and of all samplers, or a Generator
+    resume : History of the run that this one continues, with its seed and at its
+        next epoch: the `epochs` of both come to one longer History. Given the
+        same graph, data and settings, and the parameters and the optimizer as
+        they were (see `save`), one worker and synchronous mode with the same
+        n_jobs give the same bits as a run that was never interrupted
     callbacks : each is called with the History after each epoch; one that
         returns True ends the training
     progress : show a progress bar, if standard error is a terminal
@@ -122,9 +129,11 @@ def fit(
     check_columns(plan, columns)
     jobs = max(1, min(resolve_jobs(n_jobs), total))
     run = _Run(plan, optimizer, columns, total, jobs, backend, mode, engine, batch)
-    run.blocks.shuffle, run.blocks.seed = bool(shuffle), _seed(random_state)
+    run.blocks.shuffle = bool(shuffle)
+    before = _start(random_state, resume)
+    run.blocks.seed, run.blocks.first_epoch = before.seed, len(before.losses)
     try:
-        return run.train(int(epochs), calls, progress)
+        return run.train(int(epochs), calls, progress, before)
     finally:
         loss._tick = -1  # its value is of before: `backward` needs a new `forward`
 
@@ -204,12 +213,15 @@ class _Run:
         )
         return max(1, sum(sizes))
 
-    def train(self, epochs: int, callbacks: list[Callback], progress: bool) -> History:
-        """Run the epochs and report."""
-        history, report = History(workers=self.jobs), BlockReport()
+    def train(
+        self, epochs: int, callbacks: list[Callback], progress: bool, before: History
+    ) -> History:
+        """Run the epochs that come after `before` and report all of them."""
+        history, report = replace(before, losses=[*before.losses]), BlockReport()
+        history.workers = self.jobs
 
         def on_epoch(_epoch: int, _mean: float) -> bool:
-            _record(history, report)
+            _record(history, before, report)
             stop = [_is_true(callback(history)) for callback in callbacks]
             self._take_settings()
             check_columns(
@@ -244,7 +256,7 @@ class _Run:
                     on_epoch=after,
                     report=report,
                 )
-        _record(history, report)
+        _record(history, before, report)
         self._require_finite(report)
         return history
 
@@ -362,19 +374,39 @@ class _Run:
                     "or set `clip` or `clip_norm`."
                 )
         if report.diverged is not None:
+            epoch = self.blocks.first_epoch + report.diverged[0]
             raise DivergenceError(
-                f"fit: the loss became NaN or infinite in epoch {report.diverged[0]} "
+                f"fit: the loss became NaN or infinite in epoch {epoch} "
                 "and the training stopped; parameters stay as they are. Lower the "
                 "learning rate, or look for a division or a logarithm of zero."
             )
 
 
-def _record(history: History, report: BlockReport) -> None:
-    """Write what a run has come to into the history the caller sees."""
-    history.losses[:] = report.losses
-    history.seconds, history.workers = report.seconds, report.workers
-    if report.seconds > 0:
-        history.samples_per_second = report.examples / report.seconds
+def _record(history: History, before: History, report: BlockReport) -> None:
+    """Write what runs have come to into the history the caller sees."""
+    history.losses[:] = before.losses + report.losses
+    history.seconds = before.seconds + report.seconds
+    history.workers = report.workers
+    examples = before.samples_per_second * before.seconds + report.examples
+    if history.seconds > 0:
+        history.samples_per_second = examples / history.seconds
+
+
+def _start(random_state: Any, resume: Any) -> History:
+    """Return the history that a run begins with."""
+    if resume is None:
+        return History(seed=_seed(random_state))
+    if not isinstance(resume, History):
+        raise SettingError(
+            "fit: resume must be the History of an earlier run or None, got "
+            f"{resume!r}. Load it with `wp.load(path, parameters, history=...)`."
+        )
+    if random_state is not None:
+        raise SettingError(
+            "fit: resume brings the seed of the run it continues, got random_state="
+            f"{random_state!r} as well. Leave one of them out."
+        )
+    return resume
 
 
 def all_finite(array: Array, chunk: int = 1 << 18) -> bool:

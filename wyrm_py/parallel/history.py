@@ -20,12 +20,15 @@ class History:
         Examples of all epochs divided by `seconds`.
     workers : int
         Number of workers that trained.
+    seed : int
+        From it come the order of examples and all draws, epoch by epoch.
     """
 
     losses: list[float] = field(default_factory=list)
     seconds: float = 0.0
     samples_per_second: float = 0.0
     workers: int = 1
+    seed: int = 0
 
     def __repr__(self) -> str:
         epochs = f"{len(self.losses)} epoch" + "s" * (len(self.losses) != 1)

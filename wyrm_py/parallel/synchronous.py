@@ -93,6 +93,7 @@ def _steps(
     worker: RoundWorker, blocks: Blocks, size: int, epoch: int, first: int, of: int
 ) -> Iterator[Step]:
     """Give the steps of one worker: every `of`-th block, batch after batch."""
+    epoch += blocks.first_epoch
     for block in range(first, blocks.count, of):
         count = worker.fill(epoch, block)
         for number, begin in enumerate(range(0, count, size)):

@@ -35,6 +35,7 @@ class Blocks:
     size: int
     seed: int
     shuffle: bool
+    first_epoch: int = 0  # how many were done by the run that is resumed
 
     @property
     def count(self) -> int:
@@ -57,9 +58,10 @@ class NativeTask:
         """Load the step and make this worker's memory."""
         kernel = self.binding.open()
         order = self.blocks.order(kernel.order, self.binding.compiled)
-        seed = self.blocks.seed
+        seed, first = self.blocks.seed, self.blocks.first_epoch
 
         def run(epoch: int, block: int) -> tuple[float, float]:
+            epoch += first
             count = order.fill(epoch, block)
             return kernel.run(0, count, seed, epoch, block), count
 
@@ -132,6 +134,7 @@ class Walker:
 
     def run(self, epoch: int, block: int) -> tuple[float, float]:
         """Run one block; return the sum of losses and the number of examples."""
+        epoch += self.task.blocks.first_epoch
         count = self.fill(epoch, block)
         if self.task.settings is not None:
             take_settings(self.task.optimizer, self.task.settings.array)
