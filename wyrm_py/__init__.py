@@ -1,6 +1,6 @@
 """wyrm_py: your own sparse model, at the speed of C++, on all cores."""
 
-from wyrm_py import errors
+from wyrm_py import errors, nn
 from wyrm_py.checkpoint import load, save
 from wyrm_py.data.ragged import RaggedColumn
 from wyrm_py.derivatives import finite_difference, gradient
@@ -39,6 +39,7 @@ __all__ = [
     "fit",
     "gradient",
     "load",
+    "nn",
     "sample_popular",
     "sample_uniform",
     "sample_warp",

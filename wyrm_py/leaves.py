@@ -194,9 +194,19 @@ class ParameterNode(LeafNode):
                 f"{type(parameter).__name__}. Make one with "
                 "`wp.HogwildParameter(value)`."
             )
+        return cls._over(parameter, name, trainable)
+
+    @classmethod
+    def _over(
+        cls, block: ParameterBlock, name: str | None, trainable: bool
+    ) -> ParameterNode:
         node = cls.__new__(cls)
-        node._adopt(parameter, name, trainable)
+        node._adopt(block, name, trainable)
         return node
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle and copy the parameter, not the graph around the node."""
+        return type(self)._over, (self.block, self.name, self.trainable)
 
     def _adopt(self, block: ParameterBlock, name: str | None, trainable: bool) -> None:
         self.block = block

@@ -57,6 +57,7 @@ class Slots:
     def unique(self, wanted: str | None, prefix: str) -> str:
         """Return a free identifier, the wanted one if it is one."""
         taken = {slot.name for slot in self.slots}
+        wanted = wanted and wanted.replace(".", "_")  # "dense.weight" of a layer
         fits = wanted and wanted.isidentifier() and not keyword.iskeyword(wanted)
         if fits and f"{wanted}_" not in taken:
             return f"{wanted}_"  # the underscore keeps clear of emitted locals

@@ -1,0 +1,203 @@
+"""`Layer`: parameters with a forward, the base of all layers and of your own.
+
+A layer is a Python object whose attributes are parameters and other layers. It
+builds graphs from ops when it is called; it has no gradient code and no engine.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from typing import Any, Self
+
+from wyrm_py.errors import GraphError
+from wyrm_py.leaves import ParameterNode
+from wyrm_py.parameters import HogwildParameter
+
+
+def _no_forward(self: Layer, *inputs: Any) -> Any:
+    name = type(self).__name__
+    raise GraphError(
+        f"{name}: a layer says what it computes in a method `forward`. Give the class "
+        "`def forward(self, x): ...` that returns a node."
+    )
+
+
+class Layer:
+    """Base of layers: subclass it, set attributes, write `forward`.
+
+    Attributes that are a ParameterNode or a Layer, also within lists, tuples and
+    dicts, are the layer's parts: they are found, named, copied and shared without
+    being registered. A layer may be called many times, in one graph or in several;
+    all of them train the same parameters.
+
+    Attributes
+    ----------
+    training : bool
+        Which way the layer computes in Python, see `train` and `eval`.
+
+    Examples
+    --------
+    >>> class Scale(Layer):
+    ...     def __init__(self, width):
+    ...         self.weight = ParameterNode(np.ones(width))
+    ...
+    ...     def forward(self, x):
+    ...         return x * self.weight
+    """
+
+    training: bool = True
+    _named = False
+
+    forward: Callable[..., Any] = _no_forward
+
+    def __call__(self, *inputs: Any, **options: Any) -> Any:
+        """Build the graph of `forward` on nodes and return its value, a node."""
+        if not self._named:
+            self._named = True
+            self.named_parameters()  # errors and printed steps show the names
+        return self.forward(*inputs, **options)
+
+    # -- parts ------------------------------------------------------------
+
+    def named_parameters(self) -> dict[str, ParameterNode]:
+        """Return all parameters, frozen ones too, each once, by their path.
+
+        The path is made of attribute names, positions in lists and keys of dicts:
+        "dense.weight", "steps.0.bias". The order is that in which the attributes
+        were set. Parameters without a name take the path as their name.
+        """
+        found: dict[str, ParameterNode] = {}
+        for path, part in self._walk():
+            if isinstance(part, ParameterNode):
+                found[path] = part
+                part.name = part.name or path
+        return found
+
+    def parameters(self) -> list[ParameterNode]:
+        """Return the trainable parameters, each once, in a fixed order."""
+        found = self.named_parameters().values()
+        return [node for node in found if node.trainable]
+
+    def layers(self) -> list[Layer]:
+        """Return this layer and all layers in it, each once, outer ones first."""
+        inner = [part for _, part in self._walk() if isinstance(part, Layer)]
+        return [self, *inner]
+
+    def _walk(self) -> Iterator[tuple[str, ParameterNode | Layer]]:
+        """Yield every part below this layer once, with its path."""
+        seen = {id(self)}
+        held = list(reversed(list(_parts("", vars(self)))))
+        while held:
+            path, part = held.pop()
+            if id(part) in seen:
+                continue
+            seen.add(id(part))
+            yield path, part
+            if isinstance(part, Layer):
+                held.extend(reversed(list(_parts(f"{path}.", vars(part)))))
+
+    # -- modes ------------------------------------------------------------
+
+    def train(self) -> Self:
+        """Compute as in training (dropout drops), in graphs already built too.
+
+        `fit` and `compile` always train and `evaluate` always evaluates; the switch
+        decides for values computed in Python, by `forward`. Returns the layer.
+        """
+        return self._switch(True)
+
+    def eval(self) -> Self:
+        """Compute as in evaluation (dropout passes everything); see `train`."""
+        return self._switch(False)
+
+    def _switch(self, training: bool) -> Self:
+        for layer in self.layers():
+            layer.training = training
+        return self
+
+    # -- copies and workers -----------------------------------------------
+
+    def copy(self) -> Self:
+        """Return a deep copy: the same values in parameters of its own.
+
+        Optimizer state is copied, gradients are not. Parameters that this layer
+        uses in several places are one parameter in the copy too; those in shared
+        memory get shared memory of their own.
+        """
+        return copy.deepcopy(self)
+
+    def replica(self) -> Self:
+        """Return a layer over the same parameters, with nodes of its own.
+
+        Nodes hold gradients, so each worker thread that builds its own graph takes
+        one. A worker process gets one by pickling, after `share`.
+        """
+        nodes = self.named_parameters().values()
+        return copy.deepcopy(self, {id(node.block): node.block for node in nodes})
+
+    def share(self) -> Self:
+        """Move the parameters, with their optimizer state, to shared memory.
+
+        From then on pickling the layer sends handles, so every worker that gets it
+        builds its own graphs over the same parameters. Graphs built before go on
+        with the shared ones; steps compiled before do not: compile anew. Returns
+        the layer.
+
+        Raises
+        ------
+        SharedMemoryFullError
+            If the system has no room; parameters moved so far stay usable.
+        """
+        shared: dict[int, HogwildParameter] = {}
+        for node in self.named_parameters().values():
+            block = node.block
+            if not isinstance(block, HogwildParameter):
+                if id(block) not in shared:
+                    shared[id(block)] = HogwildParameter.share(block)
+                node.move(shared[id(block)])
+        return self
+
+    # -- printing ---------------------------------------------------------
+
+    def __repr__(self) -> str:
+        return "\n".join(self._lines(""))
+
+    def _lines(self, indent: str) -> Iterator[str]:
+        """Yield the layer as a tree: settings, parameter counts, shapes."""
+        nodes = self.named_parameters().values()
+        count = sum(node.value.size for node in nodes)
+        settings = ", ".join(
+            f"{name}={value!r}"
+            for name, value in vars(self).items()
+            if _shown(name, value)
+        )
+        plural = "parameter" if count == 1 else "parameters"
+        shown = f"({settings})" if settings else ""
+        yield f"{type(self).__name__}{shown}: {count:,} {plural}"
+        for path, part in _parts("", vars(self)):
+            if isinstance(part, ParameterNode):
+                frozen = "" if part.trainable else ", frozen"
+                yield f"{indent}  {path}: {part.spec}{frozen}"
+            else:
+                first, *rest = part._lines(f"{indent}  ")
+                yield f"{indent}  {path}: {first}"
+                yield from rest
+
+
+def _parts(prefix: str, held: Any) -> Iterator[tuple[str, ParameterNode | Layer]]:
+    """Yield the parameters and layers in an attribute dict, list, tuple or dict."""
+    pairs = held.items() if isinstance(held, dict) else enumerate(held)
+    for key, value in pairs:
+        if isinstance(value, ParameterNode | Layer):
+            yield f"{prefix}{key}", value
+        elif isinstance(value, list | tuple | dict):
+            yield from _parts(f"{prefix}{key}.", value)
+
+
+def _shown(name: str, value: Any) -> bool:
+    """Tell whether an attribute is a setting that the tree shows."""
+    plain = isinstance(value, str | int | float) or (
+        isinstance(value, tuple) and all(isinstance(n, int) for n in value)
+    )
+    return plain and not name.startswith("_") and name != "training"
