@@ -23,6 +23,7 @@ from wyrm_py.graph.rows import RowArrays
 from wyrm_py.graph.stream import Stream
 from wyrm_py.ops.arithmetic import ArithmeticMethods
 from wyrm_py.ops.gather import GatherMethods
+from wyrm_py.ops.join import JoinMethods
 from wyrm_py.ops.linalg import LinalgMethods
 from wyrm_py.ops.pointwise import PointwiseMethods
 from wyrm_py.ops.reduce import ReduceMethods
@@ -72,6 +73,7 @@ class Node(
     ReduceMethods,
     LinalgMethods,
     ShapeMethods,
+    JoinMethods,
     GatherMethods,
     SoftmaxMethods,
 ):

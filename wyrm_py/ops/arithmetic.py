@@ -74,6 +74,9 @@ class Power(Pointwise):
         return g * b * a ** (b - 1.0), g * out * a.ln()
 
 
+_PRODUCTS = range(-8, 9)
+
+
 class ArithmeticMethods(Methods):
     """Operators. Numbers and arrays on either side become constants."""
 
@@ -104,18 +107,44 @@ class ArithmeticMethods(Methods):
         return self._constant(other) / self
 
     def __pow__(self, exponent: Value) -> Node:
-        """Raise to a power; exponent 2 is `square`, so any base is fine."""
-        if isinstance(exponent, int | float) and exponent == 2:
-            return self.square()
-        if isinstance(exponent, int | float) and exponent in (0, 1):
-            return self * exponent + (1.0 - exponent)  # a ** (b - 1) has no value at 0
+        """Raise to a power; whole numbers up to 8 are products, of any base."""
+        if isinstance(exponent, int | float) and exponent in _PRODUCTS:
+            return self._whole_power(int(exponent))
         return self._apply(Power(), exponent)
+
+    def _whole_power(self, exponent: int) -> Node:
+        """Multiply out: quicker, and all derivatives exist at 0."""
+        if exponent < 0:
+            return 1.0 / self._whole_power(-exponent)
+        if exponent < 2:
+            return self * exponent + (1.0 - exponent)
+        if exponent == 2:
+            return self.square()
+        if exponent % 2:
+            return self._whole_power(exponent - 1) * self
+        return self._whole_power(exponent // 2).square()
 
     def __rpow__(self, base: Value) -> Node:
         return self._constant(base) ** self
 
     def __neg__(self) -> Node:
         return self._apply(Negate())
+
+    def reciprocal(self) -> Node:
+        """Return 1 / a."""
+        return 1.0 / self
+
+    def axpy(self, alpha: Value, y: Value) -> Node:
+        """Return alpha * a + y, with broadcasting."""
+        return self * alpha + y
+
+    def convex_combination(self, other: Value, weight: Value) -> Node:
+        """Return weight * a + (1 - weight) * other, with broadcasting.
+
+        `weight` is a number or a node, usually in [0, 1]: not checked.
+        """
+        share = self._constant(weight)
+        return self * share + (1.0 - share) * other
 
     if TYPE_CHECKING:
 

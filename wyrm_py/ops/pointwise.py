@@ -6,6 +6,7 @@ overflows or cancels, `ln` picks the stable one.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from wyrm_py.graph.op import Pointwise
@@ -43,6 +44,38 @@ class Ln(Pointwise):
 
     def gradient(self, g: Node, out: Node, *inputs: Node) -> tuple[Node]:
         return (g / inputs[0],)
+
+
+class Log1p(Pointwise):
+    """ln(1 + a), exact for tiny a too."""
+
+    expression = "log1p(a)"
+
+    def gradient(self, g: Node, out: Node, *inputs: Node) -> tuple[Node]:
+        return (g / (1.0 + inputs[0]),)
+
+
+class Expm1(Pointwise):
+    """exp(a) - 1, exact for tiny a too."""
+
+    expression = "expm1(a)"
+
+    def gradient(self, g: Node, out: Node, *inputs: Node) -> tuple[Node]:
+        return (g * inputs[0].exp(),)
+
+
+class Sin(Pointwise):
+    expression = "sin(a)"
+
+    def gradient(self, g: Node, out: Node, *inputs: Node) -> tuple[Node]:
+        return (g * inputs[0].cos(),)
+
+
+class Cos(Pointwise):
+    expression = "cos(a)"
+
+    def gradient(self, g: Node, out: Node, *inputs: Node) -> tuple[Node]:
+        return (-g * inputs[0].sin(),)
 
 
 class Tanh(Pointwise):
@@ -108,6 +141,17 @@ class Maximum(Pointwise):
         return g - to_b, to_b
 
 
+class Minimum(Pointwise):
+    """The smaller of two; where both are equal the gradient goes to the first."""
+
+    expression = "where(b < a, b, a)"
+
+    def gradient(self, g: Node, out: Node, *inputs: Node) -> tuple[Node, Node]:
+        a, b = inputs
+        to_b = g._apply(Select(), a - b)
+        return g - to_b, to_b
+
+
 class PointwiseMethods(Methods):
     """Elementwise functions of a node."""
 
@@ -138,6 +182,22 @@ class PointwiseMethods(Methods):
             return application.inputs[0].log_softmax(application.op.axis)
         return self._apply(Ln())
 
+    def log1p(self) -> Node:
+        """Return ln(1 + a), exact for tiny a too; -inf at -1, NaN below."""
+        return self._apply(Log1p())
+
+    def expm1(self) -> Node:
+        """Return exp(a) - 1, exact for tiny a too."""
+        return self._apply(Expm1())
+
+    def sin(self) -> Node:
+        """Return the sine of angles in radians."""
+        return self._apply(Sin())
+
+    def cos(self) -> Node:
+        """Return the cosine of angles in radians."""
+        return self._apply(Cos())
+
     def tanh(self) -> Node:
         """Return the hyperbolic tangent."""
         return self._apply(Tanh())
@@ -154,10 +214,47 @@ class PointwiseMethods(Methods):
         """Return max(a, 0); the derivative at 0 is 0."""
         return self._apply(Relu())
 
+    def leaky_relu(self, slope: float = 0.01) -> Node:
+        """Return a where a > 0, else slope * a; the derivative at 0 is `slope`."""
+        return self.relu() + slope * self.minimum(0.0)
+
+    def elu(self, alpha: float = 1.0) -> Node:
+        """Return a where a > 0, else alpha * (exp(a) - 1).
+
+        Source: Clevert, Unterthiner, Hochreiter, "Fast and accurate deep network
+        learning by exponential linear units" (2016), equation 15.
+        """
+        return self.relu() + alpha * self.minimum(0.0).expm1()
+
+    def gelu(self) -> Node:
+        """Return a * (1 + tanh(sqrt(2 / pi) * (a + 0.044715 * a ** 3))) / 2.
+
+        The tanh form of a * P(X < a) for a standard normal X, within 5e-4 of it.
+        Source: Hendrycks, Gimpel, "Gaussian error linear units" (2016), section 2.
+        """
+        scaled = math.sqrt(2.0 / math.pi) * (1.0 + 0.044715 * self.square())
+        a = self._operand()
+        return (0.5 + 0.5 * (scaled * a).tanh()) * a
+
     def absolute(self) -> Node:
-        """Return |a|; the derivative at 0 is 0."""
+        """Return |a|; the derivative at 0 is 0. `abs(a)` is the same."""
         return self._apply(Absolute())
 
+    def __abs__(self) -> Node:
+        return self.absolute()
+
     def maximum(self, other: Value) -> Node:
-        """Return the larger of two values, element by element."""
+        """Return the larger of two values; where they tie the first's gradient."""
         return self._apply(Maximum(), other)
+
+    def minimum(self, other: Value) -> Node:
+        """Return the smaller of two values; where they tie the first's gradient."""
+        return self._apply(Minimum(), other)
+
+    def clip(self, low: Value, high: Value) -> Node:
+        """Return a within [low, high]; the derivative is 0 outside, else 1."""
+        return self.maximum(low).minimum(high)
+
+    if TYPE_CHECKING:
+
+        def _operand(self) -> Node: ...

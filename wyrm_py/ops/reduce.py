@@ -127,6 +127,12 @@ class SumLike(Reduction):
     def gradient(self, g: Node, out: Node, *inputs: Node) -> tuple[Node, None]:
         return g._apply(SpreadLike(None, True), inputs[0]), None
 
+    def step_factors(self, *inputs: Node) -> tuple[Node]:
+        return (inputs[0],)
+
+    def sum_of_steps(self, like: Node, *stacks: Node) -> Node:
+        return stacks[0]._apply(SumLike(), like)
+
 
 @dataclass(frozen=True)
 class SpreadLike(View):
@@ -195,6 +201,12 @@ class ReduceMethods(Methods):
         """Largest element over `axis`; ties share the gradient."""
         return self._apply(Max(_static(axis), keepdims))
 
+    def min(
+        self, axis: int | Sequence[int] | None = None, keepdims: bool = False
+    ) -> Node:
+        """Smallest element over `axis`; ties share the gradient."""
+        return -(-self).max(axis, keepdims)
+
     def scalar_sum(self) -> Node:
         """Sum of all elements, with shape (1, 1)."""
         return self.sum().reshape(1, 1)
@@ -202,6 +214,8 @@ class ReduceMethods(Methods):
     if TYPE_CHECKING:
 
         def reshape(self, *shape: int | Sequence[int]) -> Node: ...
+
+        def __neg__(self) -> Node: ...
 
 
 def _static(axis: int | Sequence[int] | None) -> Axes:

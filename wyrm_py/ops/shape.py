@@ -1,7 +1,8 @@
-"""Reshaping, slicing and joining. All but the joins are views in native code."""
+"""Reshaping and slicing: views in native code. Joins stand in join.py."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wyrm_py.errors import CompileError, ShapeError
-from wyrm_py.graph.op import Array, Op, Spec, View, normalize_axes, whole_numbers
+from wyrm_py.graph.op import (
+    Array,
+    Op,
+    Spec,
+    View,
+    normalize_axes,
+    require_floats,
+    whole_numbers,
+)
 from wyrm_py.ops.methods import Methods
 
 if TYPE_CHECKING:
@@ -69,6 +78,17 @@ class ReshapeLike(Reshape):
 
     def gradient(self, g: Node, out: Node, *inputs: Node) -> tuple[Node | None, ...]:
         return (*super().gradient(g, out, *inputs), None)
+
+
+@dataclass(frozen=True)
+class MergeAxes(Reshape):
+    """All axes but the last merged into one: (..., K) gives (rows, K)."""
+
+    target: tuple[int, ...] = ()
+
+    def infer(self, *inputs: Spec) -> Spec:
+        *lead, last = inputs[0].shape
+        return Spec((math.prod(lead), last), inputs[0].dtype)
 
 
 @dataclass(frozen=True)
@@ -242,131 +262,24 @@ class Unslice(Op):
         return g._apply(Slice(self.parts)), None
 
 
-@dataclass(frozen=True)
-class Concatenate(Op):
-    """Values joined along one axis."""
+class StopGradient(View):
+    """The same value, through which no gradient flows."""
 
-    axis: int
-    moves_rows = True
+    same_as = 0
 
     def infer(self, *inputs: Spec) -> Spec:
-        first = inputs[0]
-        (axis,) = normalize_axes(self.name, self.axis, len(first.shape))
-        rest = [spec.shape[:axis] + spec.shape[axis + 1 :] for spec in inputs]
-        if any(
-            len(spec.shape) != len(first.shape) or other != rest[0]
-            for spec, other in zip(inputs, rest, strict=True)
-        ):
-            shapes = ", ".join(str(spec.shape) for spec in inputs)
-            raise ShapeError(
-                f"concatenate: shapes {shapes} must agree on every axis but {axis}."
-            )
-        joined = sum(spec.shape[axis] for spec in inputs)
-        shape = (*first.shape[:axis], joined, *first.shape[axis + 1 :])
-        return Spec(shape, np.result_type(*(spec.dtype for spec in inputs)))
+        require_floats(self.name, *inputs)
+        return inputs[0]
 
     def forward(self, out: Array, *inputs: Array) -> None:
-        np.concatenate(inputs, axis=self.axis, out=out)
-
-    def emit(self, writer: Writer, out: Operand, *inputs: Operand) -> None:
-        axis = self.axis % len(out.extents)
-        before: list[str] = []
-        for x in inputs:
-            offset = writer.fresh("o")
-            writer.line(f"{offset} = {' + '.join(before) or 'u64(0)'}")
-            with writer.loops(x.extents) as index:
-                placed = list(index)
-                at = placed[axis]
-                placed[axis] = offset if at == "0" else f"({offset} + {at})"
-                writer.line(f"{out.at(*placed)} = {out.type}({x.at(*index)})")
-            before.append(x.extents[axis].text)
-
-    def gradient(self, g: Node, out: Node, *inputs: Node) -> tuple[Node | None, ...]:
-        return tuple(
-            None
-            if x.spec.is_index
-            else g._apply(PartLike(self.axis, position), *inputs)
-            for position, x in enumerate(inputs)
-        )
-
-
-@dataclass(frozen=True)
-class PartLike(View):
-    """The part of a joined value that came from one of the joined ones."""
-
-    axis: int
-    position: int
-    shape_only = tuple(range(1, 1000))
-
-    def infer(self, *inputs: Spec) -> Spec:
-        return inputs[1 + self.position]
-
-    def forward(self, out: Array, *inputs: Array) -> None:
-        axis = self.axis % out.ndim
-        start = sum(x.shape[axis] for x in inputs[1 : 1 + self.position])
-        take = (slice(None),) * axis + (slice(start, start + out.shape[axis]),)
-        out[...] = inputs[0][take]
+        out[...] = inputs[0]
 
     def locate(self, out: Operand, *inputs: Operand) -> Operand:
-        axis = self.axis % len(out.extents)
-        before = [x.extents[axis].text for x in inputs[1 : 1 + self.position]]
-        start = " + ".join(before)
-
-        def read(*index: str) -> str:
-            placed = list(index)
-            if start:
-                at = placed[axis]
-                placed[axis] = f"({start})" if at == "0" else f"({start} + {at})"
-            return inputs[0].at(*placed)
-
-        return out.reading(read)
-
-    def gradient(self, g: Node, out: Node, *inputs: Node) -> tuple[Node | None, ...]:
-        padded = g._apply(UnpartLike(self.axis, self.position), *inputs[1:])
-        return (padded, *(None for _ in inputs[1:]))
-
-
-@dataclass(frozen=True)
-class UnpartLike(Op):
-    """Zeros of the shape of a joined value, with one part put in place."""
-
-    axis: int
-    position: int
-    shape_only = tuple(range(1, 1000))
-
-    def infer(self, *inputs: Spec) -> Spec:
-        joined = Concatenate(self.axis).infer(*inputs[1:])
-        return Spec(joined.shape, inputs[0].dtype)
-
-    def _start(self, parts: Sequence[Any], axis: int) -> int:
-        return sum(x.shape[axis] for x in parts[: self.position])
-
-    def forward(self, out: Array, *inputs: Array) -> None:
-        axis = self.axis % out.ndim
-        start = self._start(inputs[1:], axis)
-        out[...] = 0
-        place = slice(start, start + inputs[0].shape[axis])
-        out[(slice(None),) * axis + (place,)] = inputs[0]
-
-    def emit(self, writer: Writer, out: Operand, *inputs: Operand) -> None:
-        axis = self.axis % len(out.extents)
-        writer.fill(out, "0")
-        before = [x.extents[axis].text for x in inputs[1 : 1 + self.position]]
-        offset = writer.fresh("o")
-        writer.line(f"{offset} = {' + '.join(before) or 'u64(0)'}")
-        with writer.loops(inputs[0].extents) as index:
-            placed = list(index)
-            at = placed[axis]
-            placed[axis] = offset if at == "0" else f"({offset} + {at})"
-            writer.line(f"{out.at(*placed)} = {inputs[0].at(*index)}")
-
-    def gradient(self, g: Node, out: Node, *inputs: Node) -> tuple[Node | None, ...]:
-        part = g._apply(PartLike(self.axis, self.position), *inputs[1:])
-        return (part, *(None for _ in inputs[1:]))
+        return inputs[0]
 
 
 class ShapeMethods(Methods):
-    """Reshaping, slicing and joining of nodes."""
+    """Reshaping and slicing of nodes."""
 
     __slots__ = ()
 
@@ -376,6 +289,18 @@ class ShapeMethods(Methods):
         for given in shape:
             lengths += given if isinstance(given, Sequence) else [given]
         return self._apply(Reshape(whole_numbers("reshape", lengths)))
+
+    def stop_gradient(self) -> Node:
+        """Return the same value as a constant: no gradient flows through it."""
+        return self._apply(StopGradient())
+
+    def flatten(self, first: int = 0) -> Node:
+        """Join the axes from `first` on into one; flatten(1) keeps a batch axis."""
+        (start,) = normalize_axes("flatten", first, max(len(self.shape), 1))
+        if start == 0:
+            return self.reshape(-1)
+        width = math.prod(self.shape[start:])
+        return self.reshape(-1, *self.shape[1:start], width)
 
     def expand_dims(self, axis: int) -> Node:
         """Insert an axis of length one before `axis`."""
@@ -410,7 +335,3 @@ class ShapeMethods(Methods):
                     "rows by number use `.index(node)`."
                 )
         return self._apply(Slice(tuple(parts)))
-
-    def concatenate(self, *others: Node, axis: int = 0) -> Node:
-        """Join this value and others along `axis`."""
-        return self._apply(Concatenate(axis), *others)

@@ -74,8 +74,9 @@ class GroupWriter:
         """Return how a value that is not computed is read."""
         if application not in self.grouping.aliases:
             return ""
-        operand = self.operands[application.outputs[0]]
-        return f", reads {operand.at(*'abcdefgh'[: len(operand.extents)])}"
+        operands = [self.operands[out] for out in application.outputs]
+        texts = (x.at(*"abcdefgh"[: len(x.extents)]) for x in operands)
+        return f", reads {' and '.join(texts)}"
 
     def write(self, group: Group) -> None:
         """Write one group, after comments on all nodes that come before."""

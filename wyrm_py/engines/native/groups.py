@@ -7,7 +7,7 @@ loops of their own. A value read only inside its own loop nest stays a local.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -82,10 +82,10 @@ class Grouping:
 
     def _locate(self, application: Application, sketch: dict[Node, Operand]) -> bool:
         """Whether the value needs no computation; if so note how it is read."""
-        operand = alias(application, self.extents, sketch)
-        if operand is None:
+        operands = alias(application, self.extents, sketch)
+        if operands is None:
             return False
-        sketch[application.outputs[0]] = operand
+        sketch.update(zip(application.outputs, operands, strict=True))
         return True
 
     # -- which loops ------------------------------------------------------
@@ -218,23 +218,26 @@ def _twin(node: Node, extents: Extents) -> Node | None:
 
 def alias(
     application: Application, extents: Extents, operands: dict[Node, Operand]
-) -> Operand | None:
-    """Return the operand of a value that needs no computation, else None."""
+) -> Sequence[Operand] | None:
+    """Return the operands of outputs that need no computation, else None."""
     op, out = application.op, application.outputs[0]
     shapes = extents.shapes
     twin = _twin(out, extents)
     if twin is not None:
-        return operands[twin]
+        return [operands[twin]]
     if not isinstance(op, View):
         return None
     inputs = [
         operands.get(node) or buffer("_", node.dtype, shapes[node])
         for node in application.inputs
     ]
-    blank = Operand(out.dtype, shapes[out], _unread)
     if getattr(op, "needs_flat", False) and not can_reshape(inputs[0], shapes[out]):
         return None
-    return op.locate(blank, *inputs)
+    blanks = tuple(Operand(n.dtype, shapes[n], _unread) for n in application.outputs)
+    if len(blanks) == 1:
+        return [op.locate(blanks[0], *inputs)]
+    located: Sequence[Operand] = op.locate(blanks, *inputs)
+    return located
 
 
 def _unread(*_index: str) -> str:

@@ -140,7 +140,7 @@ class Generator:
             updates.write(self.plan.updates)
 
     def _updates(self, optimizer: Optimizer) -> UpdateWriter:
-        aliased = {a.outputs[0] for a in self.grouping.aliases}
+        aliased = {out for a in self.grouping.aliases for out in a.outputs}
         return UpdateWriter(self.writer, self.slots, optimizer, self.operands, aliased)
 
     def _kept(self) -> set[Node]:
@@ -160,7 +160,7 @@ class Generator:
             if application in self.grouping.aliases:
                 found = alias(application, self.extents, self.operands)
             if found is not None:
-                self.operands[application.outputs[0]] = found
+                self.operands.update(zip(application.outputs, found, strict=True))
                 continue
             for out in application.outputs:
                 self.operands[out] = self._storage(out)
