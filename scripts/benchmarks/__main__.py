@@ -9,10 +9,11 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-from . import comparison, datasets, memory, readme, regression, startup
+from . import comparison, datasets, lstm, memory, readme, regression, startup
 from .measure import Measurement, Recorder
 from .table import markdown, verdict_table
-from .verdicts import NOT_MEASURED, verdicts
+from .verdict import NOT_MEASURED
+from .verdicts import verdicts
 
 Part = Callable[[Recorder, argparse.Namespace], None]
 
@@ -27,6 +28,11 @@ def _synthetic(recorder: Recorder, options: argparse.Namespace) -> None:
     comparison.synthetic(dataset, recorder, options.quick)
 
 
+def _lstm(recorder: Recorder, options: argparse.Namespace) -> None:
+    lstm.small(recorder, options.quick)
+    lstm.wide(recorder, options.quick)
+
+
 PARTS: dict[str, Part] = {
     "regression": lambda r, o: regression.fit_examples(r, o.quick),
     "step": lambda r, o: regression.step_calls(r, o.quick),
@@ -36,6 +42,7 @@ PARTS: dict[str, Part] = {
     "movielens": lambda r, o: comparison.movielens(_movielens(o), r, o.quick),
     "warp": lambda r, o: comparison.warp(_movielens(o), r, o.quick),
     "synthetic": _synthetic,
+    "lstm": _lstm,
 }
 
 

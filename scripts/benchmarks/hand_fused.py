@@ -43,7 +43,7 @@ class _NoAlias(Compiler):
         return super().define_pipelines()  # type: ignore[no-untyped-call]
 
 
-def _native(function: Any) -> Any:
+def native(function: Any) -> Any:
     return njit(
         error_model="numpy", fastmath=FAST, nogil=True, pipeline_class=_NoAlias
     )(function)
@@ -73,7 +73,7 @@ def _sgd(ahead: bool) -> Any:
     The tables are float32, shape (R, 16 * blocks), the columns uint64, shape (N,).
     """
 
-    @_native
+    @native
     def loop(U, V, users, items, negatives, blocks, rate):  # type: ignore[no-untyped-def]
         total = 0.0
         width = u64(16) * blocks
@@ -108,7 +108,7 @@ def _sgd(ahead: bool) -> Any:
 def _adagrad(ahead: bool) -> Any:
     """Return the loop for Adagrad; GU and GV hold the sums of squares."""
 
-    @_native
+    @native
     def loop(U, V, GU, GV, users, items, negatives, blocks, rate):  # type: ignore[no-untyped-def]
         total = 0.0
         width = u64(16) * blocks
@@ -176,7 +176,7 @@ class HandFused:
         """Run the epochs; between them the clock stops for the next negatives."""
         rng = np.random.default_rng(seed)
         shapes = [(rows, dataset.width) for rows in (dataset.n_users, dataset.n_items)]
-        self._tables = [_aligned(shape) for shape in shapes]
+        self._tables = [aligned(shape) for shape in shapes]
         for table in self._tables:
             table[:] = rng.standard_normal(table.shape, f4) * f4(0.1)
         users, items = (column.astype(u64) for column in dataset.columns())
@@ -198,7 +198,7 @@ class HandFused:
         function = _loop(optimizer, self.config["prefetch"])
         arrays = list(self._tables)
         if optimizer == "adagrad":
-            arrays += [_aligned(table.shape) for table in self._tables]
+            arrays += [aligned(table.shape) for table in self._tables]
         return lambda *columns: function(*arrays, *columns)
 
     def examples(self, dataset: Dataset) -> int:
@@ -226,7 +226,7 @@ def _order(rng: np.random.Generator, examples: int) -> NDArray[np.int64]:
     return order
 
 
-def _aligned(shape: tuple[int, ...]) -> NDArray[np.float32]:
+def aligned(shape: tuple[int, ...]) -> NDArray[np.float32]:
     """Zeros whose rows start on cache lines."""
     size = math.prod(shape)
     memory = np.zeros(size + 16, f4)

@@ -13,10 +13,13 @@ import time
 
 from .measure import Measurement, Recorder, in_new_process
 
+WHAT = ("step", "fit", "lstm-4", "lstm-200")
+"""A step and a fit of BPR, training steps of an LSTM over so many inputs."""
+
 
 def measure(recorder: Recorder, quick: bool) -> None:
     """Start processes with an empty and with a filled cache folder."""
-    for what in ("step", "fit"):
+    for what in WHAT:
         cold: list[dict[str, float]] = []
         cached: list[dict[str, float]] = []
         for _ in range(1 if quick else 3):
@@ -47,19 +50,25 @@ def _child(what: str) -> None:
     import wyrm_py as wp
 
     imported = time.perf_counter()
-    users = wp.ParameterNode(np.full((50, 32), 0.1, np.float32))
-    items = wp.ParameterNode(np.full((60, 32), 0.1, np.float32))
-    user, item = wp.IndexInputNode([0]), wp.IndexInputNode([0])
-    negative = wp.IndexInputNode([1])
-    difference = items.index(item) - items.index(negative)
-    loss = -users.index(user).vector_dot(difference).sigmoid().ln()
-    built, cpu = time.perf_counter(), time.process_time()
-    if what == "step":
-        wp.compile(loss, wp.Adagrad(0.05))()
+    kind, _, length = what.partition("-")
+    if kind == "lstm":
+        given = wp.InputNode(np.zeros((int(length), 16), np.float32))
+        _, (hidden, _) = wp.nn.LSTM(16, 32, random_state=0)(given)
+        loss = hidden.square().sum()
     else:
+        users = wp.ParameterNode(np.full((50, 32), 0.1, np.float32))
+        items = wp.ParameterNode(np.full((60, 32), 0.1, np.float32))
+        user, item = wp.IndexInputNode([0]), wp.IndexInputNode([0])
+        negative = wp.IndexInputNode([1])
+        difference = items.index(item) - items.index(negative)
+        loss = -users.index(user).vector_dot(difference).sigmoid().ln()
+    built, cpu = time.perf_counter(), time.process_time()
+    if kind == "fit":
         columns = {user: [0, 1], item: [2, 3], negative: [4, 5]}
         inputs = {node: np.array(column) for node, column in columns.items()}
         wp.fit(loss, wp.Adagrad(0.05), inputs=inputs, epochs=1, progress=False)
+    else:
+        wp.compile(loss, wp.Adagrad(0.05))()
     readings = {
         "numba_import_s": numba_there - start,
         "wyrm_import_s": imported - numba_there,

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from .measure import Measurement, Recorder, machine, versions
-from .verdicts import Verdict
+from .verdict import Verdict
 
 TITLES = {
     "movielens": "BPR, MovieLens 100K (`ua`, rating >= 4), width 32",
     "synthetic": "BPR, 100,000 users x 50,000 items, 5 million positives, width 64",
     "warp": "WARP, MovieLens 100K, width 32",
+    "lstm": "LSTM, sequence 4, embedding 16, hidden 32, 10 classes, batch 1",
+    "lstm-wide": "LSTM, 20 inputs, width 128, batch 1",
+    "convolution": "Convolutional network on MNIST, batch 32",
 }
 TIMES = {
     "regression-fit": "linear regression, an example in `fit`",
@@ -81,7 +84,8 @@ def _systems(records: Iterable[Measurement]) -> list[str]:
                 str(record.repeats or ""),
             )
         )
-    return _table(heads, rows)
+    shown = [k for k, head in enumerate(heads) if k < 2 or any(row[k] for row in rows)]
+    return _table([heads[k] for k in shown], [[row[k] for k in shown] for row in rows])
 
 
 def _setting(record: Measurement) -> str:

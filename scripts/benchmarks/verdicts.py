@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import itertools
 
+from . import network_verdicts
 from .measure import Measurement, Recorder
-
-NOT_MEASURED = "not measured"
-
-
-class Verdict(NamedTuple):
-    """One line of the verdict table; `held` is None where nothing was measured."""
-
-    what: str
-    target: str
-    measured: str
-    held: bool | None
+from .verdict import Verdict, cpu_ns, missing
 
 
 def verdicts(recorder: Recorder) -> list[Verdict]:
@@ -28,16 +19,8 @@ def verdicts(recorder: Recorder) -> list[Verdict]:
         *_warp(recorder),
         *_memory(recorder),
         *_startup(recorder),
+        *network_verdicts.verdicts(recorder),
     ]
-
-
-def _missing(what: str, target: str) -> Verdict:
-    return Verdict(what, target, NOT_MEASURED, None)
-
-
-def _cpu(record: Measurement) -> float:
-    assert record.cpu_ns_per_example is not None
-    return record.cpu_ns_per_example
 
 
 def _one_worker(
@@ -71,11 +54,11 @@ def _against_hand(recorder: Recorder) -> list[Verdict]:
                 )
             ]
             if ours is None or not hands:
-                found.append(_missing(what, target))
+                found.append(missing(what, target))
                 continue
-            hand_ns = min(_cpu(hand) for hand in hands)
-            ratio = _cpu(ours) / hand_ns
-            measured = f"{ratio:.2f}x ({_cpu(ours):.1f} ns, {hand_ns:.1f} ns)"
+            hand_ns = min(cpu_ns(hand) for hand in hands)
+            ratio = cpu_ns(ours) / hand_ns
+            measured = f"{ratio:.2f}x ({cpu_ns(ours):.1f} ns, {hand_ns:.1f} ns)"
             held = None if target == "-" else ratio <= 1.5
             found.append(Verdict(what, target, measured, held))
     return found
@@ -94,9 +77,9 @@ def _against_peers(recorder: Recorder) -> list[Verdict]:
         ours = _one_worker(recorder, name, optimizer)
         theirs = recorder.find(name, peer, workers=1)
         if ours is None or theirs is None or ours.auc is None or theirs.auc is None:
-            found.append(_missing(what, target))
+            found.append(missing(what, target))
             continue
-        ratio = _cpu(theirs) / _cpu(ours)
+        ratio = cpu_ns(theirs) / cpu_ns(ours)
         measured = f"{ratio:.1f}x, AUC {ours.auc:.3f} against {theirs.auc:.3f}"
         held = ratio >= times and ours.auc >= theirs.auc
         found.append(Verdict(what, target, measured, held))
@@ -112,9 +95,9 @@ def _regression(recorder: Recorder) -> list[Verdict]:
         record = recorder.find(name)
         target = f"<= {limit:g} ns"
         if record is None:
-            found.append(_missing(what, target))
+            found.append(missing(what, target))
             continue
-        cpu = _cpu(record)
+        cpu = cpu_ns(record)
         found.append(Verdict(what, target, f"{cpu:.1f} ns", cpu <= limit))
     return found
 
@@ -135,7 +118,7 @@ def _two_workers(recorder: Recorder) -> list[Verdict]:
                 "synthetic", "wyrm_py", optimizer=optimizer, workers=2, backend=backend
             )
             if one is None or two is None or one.auc is None or two.auc is None:
-                found.append(_missing(what, target))
+                found.append(missing(what, target))
                 continue
             assert one.wall_best and two.wall_best and one.cpu_best and two.cpu_best
             wall = one.wall_best / two.wall_best
@@ -157,7 +140,7 @@ def _warp(recorder: Recorder) -> list[Verdict]:
     ours = recorder.find("warp", "wyrm_py", workers=1)
     base = recorder.find("movielens", "popularity")
     if ours is None or base is None:
-        return [_missing(what, target)]
+        return [missing(what, target)]
     assert ours.auc is not None and ours.precision_at_10 is not None
     assert base.precision_at_10 is not None
     seconds = float(ours.extra["train_seconds"])
@@ -174,7 +157,7 @@ def _memory(recorder: Recorder) -> list[Verdict]:
     target = "<= 1.2 x (table + state) + 250 MB per process"
     record = recorder.find("memory", workers=2)
     if record is None:
-        return [_missing(what, target)]
+        return [missing(what, target)]
     extra = record.extra
     # the columns exist twice: the caller's, and the copy the workers share
     used = extra["peak_pss_mb"] - 2 * extra["columns_mb"]
@@ -185,12 +168,19 @@ def _memory(recorder: Recorder) -> list[Verdict]:
 
 def _startup(recorder: Recorder) -> list[Verdict]:
     found = []
-    for cache, limit in (("cold", 2.0), ("cached", 0.3)):
-        what = f"compile a small step, {cache}"
+    steps = {
+        "step": ("a small step", 2.0),
+        "lstm-4": ("an LSTM step, 4 inputs long", 4.0),
+        "lstm-200": ("an LSTM step, 200 inputs long", 4.0),
+    }
+    for step, cache in itertools.product(steps, ("cold", "cached")):
+        title, limit = steps[step]
+        what = f"compile {title}, {cache}"
+        limit = limit if cache == "cold" else 0.3
         target = f"<= {limit:g} s"
-        record = recorder.find("compile", what="step", cache=cache)
+        record = recorder.find("compile", what=step, cache=cache)
         if record is None:
-            found.append(_missing(what, target))
+            found.append(missing(what, target))
             continue
         seconds, cpu = record.extra["seconds"], record.extra["cpu_s"]
         measured = f"{cpu:.2f} s of CPU time ({seconds:.2f} s wall)"
@@ -198,6 +188,6 @@ def _startup(recorder: Recorder) -> list[Verdict]:
     record = recorder.find("evaluation")
     what, target = "rank and measure all of MovieLens 100K", "< 0.2 s"
     if record is None:
-        return [*found, _missing(what, target)]
+        return [*found, missing(what, target)]
     seconds = record.extra["seconds"]
     return [*found, Verdict(what, target, f"{seconds:.3f} s", seconds < 0.2)]
