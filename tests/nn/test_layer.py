@@ -290,3 +290,25 @@ def test_the_repr_is_a_tree_with_shapes_and_counts():
 def test_a_layer_without_forward_says_what_is_missing():
     with pytest.raises(GraphError, match=r"Empty: .*`forward`"):
         type("Empty", (nn.Layer,), {})()(ones())
+
+
+class Chosen(nn.Layer):
+    def __init__(self, parts, rng, initialiser=None, **more):
+        self.parts = parts
+        self.start = wp.ParameterNode(rng.normal(size=2))
+
+
+def test_the_arguments_are_remembered_as_they_were_given():
+    parts, rng = [Affine(1, 2)], np.random.default_rng(3)
+    layer = Chosen(parts, rng, lambda shape, rng: np.ones(shape), table=np.ones(5))
+    parts.append("later")
+    (kept, generator, function), named = layer._given
+    assert kept == [layer.parts[0]]
+    np.testing.assert_array_equal(
+        wp.ParameterNode(generator.normal(size=2)).value, layer.start.value
+    )
+    assert "<lambda>" in function.kind  # so that the layer can be pickled
+    assert named["table"].kind == "ndarray"  # and nothing large stays in memory
+    assert list(layer.named_parameters()) == ["parts.0.weight", "parts.0.bias", "start"]
+    again = pickle.loads(pickle.dumps(layer.copy()))
+    assert again._given[0][0][0] is again.parts[0]

@@ -7,11 +7,16 @@ builds graphs from ops when it is called; it has no gradient code and no engine.
 from __future__ import annotations
 
 import copy
+import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, Self
+
+import numpy as np
 
 from wyrm_py.errors import GraphError
 from wyrm_py.leaves import ParameterNode
+from wyrm_py.optim import Optimizer
 from wyrm_py.parameters import HogwildParameter
 
 
@@ -46,10 +51,19 @@ class Layer:
     ...         return x * self.weight
     """
 
+    __slots__ = ("__dict__", "__weakref__", "_given")  # what is given is no part
+
     training: bool = True
     _named = False
+    _given: tuple[tuple[Any, ...], dict[str, Any]]
 
     forward: Callable[..., Any] = _no_forward
+
+    def __new__(cls, *given: Any, **named: Any) -> Self:
+        """Remember the constructor's arguments: a file keeps them (`save_model`)."""
+        layer = super().__new__(cls)
+        layer._given = _as_given(given), _as_given(named)
+        return layer
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
         """Build the graph of `forward` on nodes and return its value, a node."""
@@ -193,6 +207,43 @@ def _parts(prefix: str, held: Any) -> Iterator[tuple[str, ParameterNode | Layer]
             yield f"{prefix}{key}", value
         elif isinstance(value, list | tuple | dict):
             yield from _parts(f"{prefix}{key}.", value)
+
+
+@dataclass(frozen=True)
+class NotKept:
+    """Stands for a constructor's argument that no file can hold."""
+
+    kind: str
+
+
+_KEPT = (bool, int, float, str, np.number, np.bool_, np.dtype, type(None))
+
+
+def _as_given(value: Any) -> Any:
+    """Return what a layer remembers of an argument.
+
+    Plain values, layers, optimizers and functions that can be imported. Of the rest
+    only the kind: an array would stay in memory for nothing, a function made in a
+    function would keep the layer from being pickled. Lists and generators may
+    change later, so these are copies.
+    """
+    if isinstance(value, np.random.Generator):
+        return copy.deepcopy(value)
+    if type(value) in (list, tuple):
+        return type(value)(map(_as_given, value))
+    if type(value) is dict:
+        return {key: _as_given(part) for key, part in value.items()}
+    if isinstance(value, (*_KEPT, Layer, Optimizer, NotKept)) or _is_importable(value):
+        return value
+    return NotKept(getattr(value, "__qualname__", None) or type(value).__name__)
+
+
+def _is_importable(value: Any) -> bool:
+    """Tell whether a function or a class is found under its module and name."""
+    name, module = getattr(value, "__name__", None), getattr(value, "__module__", None)
+    if not isinstance(name, str) or not isinstance(module, str):
+        return False
+    return getattr(sys.modules.get(module), name, None) is value
 
 
 def _shown(name: str, value: Any) -> bool:
