@@ -9,7 +9,16 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-from . import comparison, datasets, lstm, memory, readme, regression, startup
+from . import (
+    comparison,
+    convolution,
+    datasets,
+    lstm,
+    memory,
+    readme,
+    regression,
+    startup,
+)
 from .measure import Measurement, Recorder
 from .table import markdown, verdict_table
 from .verdict import NOT_MEASURED
@@ -43,6 +52,7 @@ PARTS: dict[str, Part] = {
     "warp": lambda r, o: comparison.warp(_movielens(o), r, o.quick),
     "synthetic": _synthetic,
     "lstm": _lstm,
+    "convolution": lambda r, o: convolution.measure(r, o.quick),
 }
 
 
