@@ -22,9 +22,11 @@ from wyrm_py.graph.order import topological_order
 from wyrm_py.graph.rows import RowArrays
 from wyrm_py.graph.stream import Stream
 from wyrm_py.ops.arithmetic import ArithmeticMethods
+from wyrm_py.ops.dropout import DropoutMethods
 from wyrm_py.ops.gather import GatherMethods
 from wyrm_py.ops.join import JoinMethods
 from wyrm_py.ops.linalg import LinalgMethods
+from wyrm_py.ops.pick import PickMethods
 from wyrm_py.ops.pointwise import PointwiseMethods
 from wyrm_py.ops.reduce import ReduceMethods
 from wyrm_py.ops.shape import ShapeMethods
@@ -76,6 +78,7 @@ class Node(
     JoinMethods,
     GatherMethods,
     SoftmaxMethods,
+    PickMethods,
 ):
     """A value in a graph, with the methods that build on it.
 
