@@ -35,7 +35,7 @@ def gradient(output: Node, node: Node) -> Node:
     """
     with symbolic():
         (seed,) = apply(OnesLike(), output)
-        flows = reverse(output, seed, lambda other: other is node)
+        flows = reverse({output: seed}, lambda other: other is node)
         if node not in flows:
             raise GraphError(
                 f"gradient: none flows from {output!r} to {node!r}. Take it by a "
@@ -71,7 +71,7 @@ def finite_difference(parameter: Node, output: Node) -> tuple[Array, Array]:
     analytic = np.zeros(parameter.shape, parameter.dtype)
     with symbolic():
         (seed,) = apply(OnesLike(), output)
-        flow = reverse(output, seed, lambda node: node is parameter).get(parameter)
+        flow = reverse({output: seed}, lambda node: node is parameter).get(parameter)
         total = None if flow is None else flow.total(parameter)
     if total is not None:
         known = set(order)

@@ -7,15 +7,19 @@ reaches, through any ops that only move indices about.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from wyrm_py.errors import CompileError, IndexRangeError
 from wyrm_py.graph.op import Spec
 from wyrm_py.nodes import Application, Node
 
 
-def row_limits(applications: Sequence[Application]) -> dict[Node, int]:
+def row_limits(
+    applications: Sequence[Application], inner: Mapping[Node, Spec] | None = None
+) -> dict[Node, int]:
     """Return, for each leaf output of row numbers, the bound it must stay below.
+
+    `inner` gives shapes and dtypes of the values of a loop's body.
 
     Raises
     ------
@@ -24,7 +28,10 @@ def row_limits(applications: Sequence[Application]) -> dict[Node, int]:
     """
     limits: dict[Node, int] = {}
     for application in applications:
-        specs = [Spec(node.shape, node.dtype) for node in application.inputs]
+        if application.is_leaf:
+            continue
+        known = inner or {}
+        specs = [known.get(n, Spec(n.shape, n.dtype)) for n in application.inputs]
         for position, limit in application.op.row_limits(*specs).items():
             _bound(application.inputs[position], limit, application, limits)
     return limits

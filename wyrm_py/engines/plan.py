@@ -57,7 +57,7 @@ class Backward:
         """Build the gradient graph of a root."""
         with symbolic():
             seed = Constant(np.zeros(root.shape, root.dtype), root.dtype)
-            found = reverse(root, seed, is_trainable)
+            found = reverse({root: seed}, is_trainable)
             flows = [(node, _dense(node, c), c.rows) for node, c in found.items()]
         applications = _new_applications(root, flows)
         return cls(root, seed, applications, flows, root.parameters())
@@ -99,7 +99,7 @@ class Plan:
             )
         with symbolic():
             (seed,) = apply(OnesLike(), root)
-            found = reverse(root, seed, lambda node: node in chosen)
+            found = reverse({root: seed}, lambda node: node in chosen)
             updates = _updates(
                 [(n, found[n]) for n in wanted if n in found], shared_blocks(wanted)
             )

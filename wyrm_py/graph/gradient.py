@@ -7,7 +7,7 @@ gradient, so branches that need none are never built.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,10 @@ class Contributions:
         else:
             self.dense.append(part)
 
+    def parts(self) -> list[Node | RowGradient]:
+        """Return all parts."""
+        return [*self.dense, *self.rows]
+
     def total(self, like: Node) -> Node:
         """Return the sum as one dense node of the shape of `like`."""
         parts = self.dense + [
@@ -48,19 +52,22 @@ class Contributions:
 
 
 def reverse(
-    root: Node, seed: Node, wanted: Callable[[Node], bool]
+    seeds: Mapping[Node, Node], wanted: Callable[[Node], bool]
 ) -> dict[Node, Contributions]:
     """Return, for each node that leads to a wanted leaf, what flows into it.
 
-    `seed` is the gradient of the root. Leaves keep their parts apart (row pairs
-    stay pairs); other nodes have exactly one dense part.
+    `seeds` gives the gradients of the roots. Leaves keep their parts apart (row
+    pairs stay pairs); other nodes have exactly one dense part.
     """
-    order = topological_order([root])
+    order = topological_order(seeds)
     needed = _needed(order, wanted)
-    flows: dict[Node, Contributions] = {}
-    if root not in needed:
+    flows = {
+        root: Contributions(dense=[seed])
+        for root, seed in seeds.items()
+        if root in needed
+    }
+    if not flows:
         return flows
-    flows[root] = Contributions(dense=[seed])
     for application in reversed(order):
         outputs = application.outputs
         if application.is_leaf or not any(out in flows for out in outputs):
@@ -82,13 +89,15 @@ def reverse(
         for below, part in zip(application.inputs, parts, strict=True):
             if part is None or below not in needed:
                 continue
-            if not isinstance(part, RowGradient) and (
-                spreads or part.dtype != below.dtype
-            ):
-                # always written, dropped where the shapes agree: with another
-                # batch size the same graph may broadcast. It casts as well.
-                part = part._apply_to(SumLike(), part, below)
-            flows.setdefault(below, Contributions()).add(part)
+            flow = flows.setdefault(below, Contributions())
+            for one in part if isinstance(part, list) else [part]:
+                if not isinstance(one, RowGradient) and (
+                    spreads or one.dtype != below.dtype
+                ):
+                    # always written, dropped where the shapes agree: with another
+                    # batch size the same graph may broadcast. It casts as well.
+                    one = one._apply_to(SumLike(), one, below)
+                flow.add(one)
     return flows
 
 

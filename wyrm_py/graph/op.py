@@ -24,7 +24,6 @@ from wyrm_py.errors import CompileError, DTypeError, ShapeError
 if TYPE_CHECKING:
     from wyrm_py.engines.native.operands import Operand
     from wyrm_py.engines.native.writer import Writer
-    from wyrm_py.graph.rows import RowGradient
     from wyrm_py.nodes import Node
 
 Array: TypeAlias = NDArray[Any]
@@ -49,9 +48,9 @@ class Spec(NamedTuple):
 class Op:
     """Base of all ops. See the module docstring and the kinds below."""
 
-    shape_only: ClassVar[tuple[int, ...]] = ()
+    shape_only: tuple[int, ...] = ()
     """Positions of inputs of which only the shape is used, never the value."""
-    random: ClassVar[bool] = False
+    random: bool = False
     """Whether `forward` draws from the stream it is handed first."""
 
     moves_rows: ClassVar[bool] = False
@@ -95,11 +94,30 @@ class Op:
         """Return the bound of the row numbers this op makes itself; 0 if none."""
         return 0
 
-    def gradient(
-        self, g: Node, out: Any, *inputs: Node
-    ) -> Sequence[Node | RowGradient | None]:
-        """Return one gradient per input, built from `g`, `out` and the inputs."""
+    def inner_specs(self, *inputs: Spec) -> dict[Node, Spec]:
+        """Return shape and dtype of the values of a loop's body."""
+        return {}
+
+    def gradient(self, g: Any, out: Any, *inputs: Node) -> Sequence[Any]:
+        """Return one gradient per input, built from `g`, `out` and the inputs.
+
+        Each is a node, a RowGradient, a list of those to be added, or None. With
+        several outputs `g` and `out` are tuples; None in `g` says that nothing flows.
+        """
         return tuple(None for _ in inputs)
+
+    def step_factors(self, *inputs: Node) -> tuple[Node, ...] | None:
+        """Return what `sum_of_steps` needs of each step; None if it has no sum."""
+        return None
+
+    def sum_of_steps(self, like: Node, *stacks: Node) -> Node:
+        """Return the sum of this value over the steps of a loop, all at once.
+
+        `stacks` are the factors of all steps, with a new first axis; `like` has the
+        shape of the sum. Spares a loop the addition of a weight matrix's gradient in
+        every step.
+        """
+        raise NotImplementedError(f"{self.name}: has no sum over steps")
 
 
 class View(Op):
@@ -110,8 +128,8 @@ class View(Op):
     def vanishes(self, *zero: bool) -> bool:
         return zero[0] and 0 not in self.shape_only
 
-    def locate(self, out: Operand, *inputs: Operand) -> Operand:
-        """Return the operand that reads the value in place."""
+    def locate(self, out: Any, *inputs: Operand) -> Any:
+        """Return the operand that reads the value in place; of several a tuple."""
         raise NotImplementedError(f"{self.name}: a view needs `locate`")
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from wyrm_py.errors import ShapeError
 from wyrm_py.graph.op import Array, Op, Reduction, Spec, View, require_floats
 from wyrm_py.ops.methods import Methods
+from wyrm_py.ops.shape import ExpandDims, MergeAxes, Reshape
 
 if TYPE_CHECKING:
     from wyrm_py.engines.native.operands import Operand
@@ -81,6 +82,17 @@ class Dot(Op):
         a, b = inputs
         return g.dot(b.t()), a.t().dot(g)
 
+    def step_factors(self, *inputs: Node) -> tuple[Node, ...] | None:
+        a, b = inputs
+        if not isinstance(a.op, Transpose):
+            return None
+        return _same_rows(a.application.inputs[0]), _same_rows(b)
+
+    def sum_of_steps(self, like: Node, *stacks: Node) -> Node:
+        """The sum of a_t.t() b_t is one product: the rows of all steps."""
+        a, b = (stack._apply(MergeAxes()) for stack in stacks)
+        return a.t().dot(b)
+
 
 class VectorDot(Reduction):
     """Inner products along the last axis: (..., D), (..., D) give (..., 1)."""
@@ -120,6 +132,15 @@ class Transpose(View):
 
     def gradient(self, g: Node, out: Node, *inputs: Node) -> tuple[Node]:
         return (g.t(),)
+
+
+def _same_rows(node: Node) -> Node:
+    """Return what a node that only adds axes of length one was made of."""
+    while isinstance(node.op, Reshape | ExpandDims) and (
+        node.application.inputs[0].shape[-1:] == node.shape[-1:]
+    ):
+        node = node.application.inputs[0]
+    return node
 
 
 class LinalgMethods(Methods):

@@ -1,0 +1,459 @@
+"""Loops over a sequence: a body that is traced once and run step by step.
+
+The gradient of a loop is a loop in the other direction. It reads what the
+forward steps computed from their tapes, so nothing is computed twice; products
+that only add up over the steps (the gradient of a weight matrix) leave the loop
+and become one product of stacked values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import numpy as np
+
+from wyrm_py.errors import ShapeError
+from wyrm_py.graph.body import STREAM, Body, cut, leaf
+from wyrm_py.graph.gradient import reverse
+from wyrm_py.graph.op import Array, Op, Spec, View
+from wyrm_py.graph.rows import RowGradient
+from wyrm_py.ops.join import ZerosLike
+from wyrm_py.ops.reduce import SpreadLike, SumLike
+
+if TYPE_CHECKING:
+    from wyrm_py.engines.native.operands import Operand
+    from wyrm_py.engines.native.writer import Writer
+    from wyrm_py.graph.gradient import Contributions
+    from wyrm_py.nodes import Node
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Inputs(Generic[T]):
+    """What a loop takes.
+
+    elements : sequences, (T, ...) each
+    states : initial states; of a ragged loop (b, ...), one for each example
+    captured : values that every step sees
+    ragged : of a ragged loop the example of each entry (T,), and a value whose
+        first axis is the number of examples
+    """
+
+    elements: tuple[T, ...]
+    states: tuple[T, ...]
+    captured: tuple[T, ...]
+    ragged: tuple[T, ...]
+
+
+@dataclass(frozen=True)
+class Outputs(Generic[T]):
+    """What a loop gives.
+
+    tapes : each value its body computes, of all steps, (T, ...)
+    before : the states before each step, (T, ...)
+    finals : the states after the last step
+    sums : sums over all steps
+    """
+
+    tapes: tuple[T, ...]
+    before: tuple[T, ...]
+    finals: tuple[T, ...]
+    sums: tuple[T, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Scan(Op):
+    """A body run for each element of sequences, with states carried along.
+
+    backwards : from the last element to the first
+    ragged : the sequences of several examples stand one after the other, each
+        starts from a state of its own
+    truncate : gradients stop at each multiple of this many elements; 0 never
+    """
+
+    body: Body
+    backwards: bool = False
+    ragged: bool = False
+    truncate: int = 0
+
+    @property
+    def random(self) -> bool:  # type: ignore[override]
+        """Whether the body draws."""
+        return self.body.random
+
+    @property
+    def shape_only(self) -> tuple[int, ...]:  # type: ignore[override]
+        """The number of examples of a ragged loop is a shape."""
+        return (len(self.body.inputs) + 1,) if self.ragged else ()
+
+    def split(self, inputs: Sequence[T]) -> Inputs[T]:
+        """Name the inputs."""
+        body = self.body
+        a = len(body.elements)
+        b = a + len(body.states)
+        c = b + len(body.captured)
+        given = tuple(inputs)
+        return Inputs(given[:a], given[a:b], given[b:c], given[c:])
+
+    def split_outputs(self, outputs: Sequence[T]) -> Outputs[T]:
+        """Name the outputs."""
+        body = self.body
+        a = len(body.computed)
+        b = a + len(body.states)
+        c = b + len(body.states)
+        given = tuple(outputs)
+        return Outputs(given[:a], given[a:b], given[b:c], given[c:])
+
+    # -- shapes -----------------------------------------------------------
+
+    def inner_specs(self, *inputs: Spec) -> dict[Node, Spec]:
+        """Return shape and dtype of the values of the body."""
+        given = self.split(inputs)
+        lead = 1 if self.ragged else 0
+        return self.body.specs(
+            [
+                *(Spec(spec.shape[1:], spec.dtype) for spec in given.elements),
+                *(Spec(spec.shape[lead:], spec.dtype) for spec in given.states),
+                *given.captured,
+            ]
+        )
+
+    def infer(self, *inputs: Spec) -> tuple[Spec, ...]:
+        given, body = self.split(inputs), self.body
+        lengths = {spec.shape[0] for spec in (*given.elements, *given.ragged[:1])}
+        if len(lengths) != 1:
+            shapes = ", ".join(str(spec.shape) for spec in given.elements)
+            raise ShapeError(
+                f"scan: sequences must have one length, their first axis; got {shapes}."
+            )
+        (length,) = lengths
+        specs = self.inner_specs(*inputs)
+        for state, after in zip(body.states, body.after, strict=True):
+            if specs[state] != specs[after]:
+                raise ShapeError(
+                    f"scan: the body must return a state as it was given, "
+                    f"{specs[state]}, got {specs[after]}. Give the initial state the "
+                    "shape and dtype of the later ones."
+                )
+        tapes = (*body.computed, *body.states)
+        return (
+            *(Spec((length, *specs[n].shape), specs[n].dtype) for n in tapes),
+            *given.states,
+            *(specs[node] for node in body.sums),
+        )
+
+    # -- NumPy --------------------------------------------------------------
+
+    def forward(self, out: Any, *inputs: Any) -> None:
+        body, values = self.body, {}
+        if self.random:
+            values[STREAM], *rest = inputs
+            inputs = tuple(rest)
+        given, made = self.split(inputs), self.split_outputs(out)
+        values.update(zip(body.captured, given.captured, strict=True))
+        for final, initial in zip(made.finals, given.states, strict=True):
+            final[...] = initial
+        for total in made.sums:
+            total[...] = 0
+        length = len(given.elements[0])
+        for t in reversed(range(length)) if self.backwards else range(length):
+            place = (given.ragged[0][t], ...) if self.ragged else ...
+            states = [np.array(final[place]) for final in made.finals]
+            for tape, state in zip(made.before, states, strict=True):
+                tape[t] = state
+            values.update(zip(body.states, states, strict=True))
+            elements = (sequence[t, ...] for sequence in given.elements)
+            values.update(zip(body.elements, elements, strict=True))
+            rows = (tape[t, ...] for tape in made.tapes)
+            body.run(values, dict(zip(body.computed, rows, strict=True)))
+            for final, node in zip(made.finals, body.after, strict=True):
+                final[place] = values[node]
+            for total, node in zip(made.sums, body.sums, strict=True):
+                total += values[node]
+
+    def row_limits(self, *inputs: Spec) -> dict[int, int]:
+        """Return bounds of the row numbers that look-ups of the body take."""
+        from wyrm_py.engines.limits import row_limits
+
+        specs = self.inner_specs(*inputs)
+        found = row_limits(self.body.order, specs)
+        place = {node: k for k, node in enumerate(self.body.inputs)}
+        return {place[node]: limit for node, limit in found.items() if node in place}
+
+    # -- gradient -----------------------------------------------------------
+
+    def gradient(self, g: Any, out: Any, *inputs: Node) -> Sequence[Any]:
+        return _Reversal(self, g, out, inputs).parts()
+
+
+class _Reversal:
+    """Builds the loop that runs backwards through another one.
+
+    The new body reads the old one's inputs, and what its steps computed, as
+    elements: `outer` names the stacked value outside that each stands for, `same`
+    the value outside of one that does not vary from step to step.
+    """
+
+    def __init__(
+        self,
+        scan: Scan,
+        g: Sequence[Node | None],
+        out: Sequence[Node],
+        inputs: Sequence[Node],
+    ) -> None:
+        self.scan, self.body = scan, scan.body
+        self.given, self.made = scan.split(inputs), scan.split_outputs(out)
+        self.upstream = scan.split_outputs(g)
+        body, given = self.body, self.given
+        self.same = dict(zip(body.captured, given.captured, strict=True))
+        self.outer = dict(zip(body.elements, given.elements, strict=True))
+        self.outer.update(zip(body.states, self.made.before, strict=True))
+        for node, tape in zip(body.computed, self.made.tapes, strict=True):
+            if not isinstance(node.op, View):  # views are made anew, at no cost
+                self.outer[node] = tape
+        self.carried = [leaf(state.spec) for state in body.states]
+        self._varying: dict[Node, bool] = {}
+
+    # -- inside the body ----------------------------------------------------
+
+    def parts(self) -> list[Any]:
+        """Return the gradient of each input of the loop."""
+        body = self.body
+        floats = {node for node in body.inputs if not node.spec.is_index}
+        flows = reverse(self._seeds(), lambda node: node in floats)
+        carry = [
+            self._carry(flows.get(state), state, carried)
+            for state, carried in zip(body.states, self.carried, strict=True)
+        ]
+        elements = [flows[n].total(n) if n in flows else None for n in body.elements]
+        terms = [
+            [self._term(part, node) for part in flows[node].parts()]
+            if node in flows
+            else []
+            for node in body.captured
+        ]
+        listed = [term for several in terms for term in several]
+        stacks = [n for n in elements if n is not None and self._varies(n)]
+        stacks += [node for term in listed for node in term.stacks]
+        self._loop(carry, stacks, [term.sum for term in listed if term.sum is not None])
+        return [
+            *(
+                None if node is None else self._stacked_like(node, sequence)
+                for node, sequence in zip(elements, self.given.elements, strict=True)
+            ),
+            *self.loop.finals,
+            *map(self._outside, terms, self.given.captured),
+            *(None for _ in self.given.ragged),
+        ]
+
+    def _seeds(self) -> dict[Node, Node]:
+        """Return what flows into the values of a step from outside of it."""
+        body, upstream = self.body, self.upstream
+        seeds: dict[Node, Node] = {}
+
+        def add(node: Node, flow: Node) -> None:
+            seeds[node] = seeds[node] + flow if node in seeds else flow
+
+        def from_outside(node: Node, gradient: Node, values: dict[Node, Node]) -> None:
+            placeholder = leaf(node.spec)
+            values[placeholder] = gradient
+            add(node, placeholder)
+
+        taped = (*body.computed, *body.states)
+        flows = (*upstream.tapes, *upstream.before)
+        for node, gradient in zip(taped, flows, strict=True):
+            if gradient is not None:
+                from_outside(node, gradient, self.outer)
+        for node, gradient in zip(body.sums, upstream.sums, strict=True):
+            if gradient is not None:
+                from_outside(node, gradient, self.same)
+        for node, carried in zip(body.after, self.carried, strict=True):
+            add(node, carried)
+        return seeds
+
+    def _carry(self, flow: Contributions | None, state: Node, carried: Node) -> Node:
+        """Return what a state passes on to the step before."""
+        if flow is None:
+            return carried._apply(ZerosLike())
+        total = flow.total(state)
+        if not self.scan.truncate:
+            return total
+        first = self.given.elements[0]
+        mask = first._apply(Uncut(self.scan.truncate), *self.given.ragged[:1])
+        passes = leaf(Spec((), total.dtype))
+        self.outer[passes] = mask
+        return total * passes
+
+    def _term(self, part: Node | RowGradient, captured: Node) -> _Term:
+        """Decide how a part of the gradient of a captured value is summed."""
+        if isinstance(part, RowGradient):
+            if self._varies(part.rows):
+                return _Term(part, stacks=(part.rows, part.values))
+            return _Term(part, sum=part.values)
+        factors = part.op.step_factors(*part.application.inputs)
+        if factors is not None and all(map(self._varies, factors)):
+            return _Term(part, stacks=factors)
+        return _Term(part, sum=part)
+
+    def _varies(self, node: Node) -> bool:
+        """Whether a value of the new body differs from step to step."""
+        if node not in self._varying:
+            self._varying[node] = (
+                node in self.outer
+                or node in self.carried
+                or (
+                    node not in self.same
+                    and any(map(self._varies, node.application.inputs))
+                )
+            )
+        return self._varying[node]
+
+    # -- the new loop ---------------------------------------------------------
+
+    def _loop(self, carry: list[Node], stacks: list[Node], sums: list[Node]) -> None:
+        """Cut the new body out and apply its loop."""
+        given = {*self.outer, *self.same, *self.carried}
+        self.copies, order = cut([*carry, *stacks, *sums], lambda node: node in given)
+        elements = [node for node in self.copies if node in self.outer]
+        if not elements:  # the number of steps is that of a sequence
+            elements = [self.body.elements[0]]
+        same = [node for node in self.copies if node in self.same]
+        for node in (*elements, *self.carried):
+            self.copies.setdefault(node, leaf(node.spec))
+        self.new = Body(
+            *(
+                tuple(self.copies[node] for node in nodes)
+                for nodes in (elements, self.carried, same, carry, sums)
+            ),
+            order,
+        )
+        scan = Scan(self.new, not self.scan.backwards, self.scan.ragged)
+        first, *others = (
+            *(self.outer[node] for node in elements),
+            *map(self._initial, self.upstream.finals, self.made.finals),
+            *(self.same[node] for node in same),
+            *self.given.ragged,
+        )
+        self.loop = scan.split_outputs(first._apply_many(scan, *others))
+        self.sums = dict(zip(self.new.sums, self.loop.sums, strict=True))
+        taped = zip(
+            (*self.new.computed, *self.new.states),
+            (*self.loop.tapes, *self.loop.before),
+            strict=True,
+        )
+        self.tapes = dict(taped)
+
+    def _initial(self, gradient: Node | None, final: Node) -> Node:
+        return final._apply(ZerosLike()) if gradient is None else gradient
+
+    # -- outside of it ----------------------------------------------------------
+
+    def _stacked(self, node: Node) -> Node:
+        """Return the values of a varying node in all steps."""
+        found = self.outer.get(node)
+        return self.tapes[self.copies[node]] if found is None else found
+
+    def _stacked_like(self, node: Node, sequence: Node) -> Node:
+        if self._varies(node):
+            return self._stacked(node)
+        return self.same[node]._apply(SpreadLike(None, True), sequence)
+
+    def _outside(self, terms: list[_Term], like: Node) -> Any:
+        """Return the gradient of a captured value, `like` its value."""
+        found: list[Any] = []
+        for term in terms:
+            part = term.part
+            if isinstance(part, RowGradient):
+                if term.sum is None:
+                    found.append(RowGradient(*map(self._stacked, term.stacks)))
+                else:
+                    found.append(RowGradient(self.same[part.rows], self._summed(term)))
+            elif term.sum is None:
+                found.append(
+                    part.op.sum_of_steps(like, *map(self._stacked, term.stacks))
+                )
+            else:
+                found.append(self._summed(term))
+        return found or None
+
+    def _summed(self, term: _Term) -> Node:
+        return self.sums[self.copies[term.sum]]  # type: ignore[index]
+
+
+@dataclass(frozen=True)
+class _Term:
+    """A part of the gradient of a captured value.
+
+    sum : the part itself, if it is added up in the loop
+    stacks : else the values that are stacked to make the sum outside
+    """
+
+    part: Node | RowGradient
+    sum: Node | None = None
+    stacks: tuple[Node, ...] = ()
+
+
+@dataclass(frozen=True)
+class Repeat(View):
+    """A value once for each member of another's axes `first` to `last`.
+
+    (H,) with a sequence (T, B, D) and axes 1 to -1 gives (B, H): the initial state
+    of each member of a batch.
+    """
+
+    first: int = 0
+    last: int | None = None
+    shape_only = (1,)
+
+    def infer(self, *inputs: Spec) -> Spec:
+        value, like = inputs
+        return Spec((*like.shape[self.first : self.last], *value.shape), value.dtype)
+
+    def forward(self, out: Array, *inputs: Array) -> None:
+        out[...] = inputs[0]
+
+    def locate(self, out: Operand, *inputs: Operand) -> Operand:
+        lead = len(out.extents) - len(inputs[0].extents)
+        return out.reading(lambda *index: inputs[0].at(*index[lead:]))
+
+    def gradient(self, g: Node, out: Node, *inputs: Node) -> tuple[Node, None]:
+        return g._apply(SumLike(), inputs[0]), None
+
+
+@dataclass(frozen=True)
+class Uncut(Op):
+    """1 for each step that passes gradients to the step before, else 0: (T,).
+
+    0 at each multiple of `length` steps but the first, counted within each example
+    of a ragged sequence; of the sequence (T, ...) only the shape is used.
+    """
+
+    length: int
+    shape_only = (0,)
+
+    def infer(self, *inputs: Spec) -> Spec:
+        return Spec(inputs[0].shape[:1], inputs[0].dtype)
+
+    def forward(self, out: Array, *inputs: Array) -> None:
+        place, before = 0, None
+        for t in range(len(out)):
+            example = inputs[1][t] if len(inputs) > 1 else 0
+            place = place + 1 if example == before else 0
+            before = example
+            out[t] = place % self.length != 0 or place == 0
+
+    def emit(self, writer: Writer, out: Operand, *inputs: Operand) -> None:
+        place, example, before = (writer.fresh("s") for _ in range(3))
+        writer.line(f"{place} = u64(0)")
+        writer.line(f"{before} = u64(0)")
+        with writer.loop(out.extents[0]) as t:
+            given = inputs[1].at(t) if len(inputs) > 1 else "u64(0)"
+            writer.line(f"{example} = u64({given})")
+            same = f"({example} == {before}) & (u64({t}) > u64(0))"
+            writer.line(f"{place} = where({same}, {place} + u64(1), u64(0))")
+            writer.line(f"{before} = {example}")
+            whole = f"({place} % u64({self.length}) != u64(0)) | ({place} == u64(0))"
+            writer.line(f"{out.at(t)} = where({whole}, {out.type}(1), {out.type}(0))")
