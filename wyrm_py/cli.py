@@ -198,7 +198,7 @@ def fit_command(
     require_writable(output)
     if ratings is None:
         sys.stderr.write("No RATINGS given: making 100,000 with planted tastes.\n")
-        data = synthetic_ratings(seed=seed)
+        data = synthetic_ratings(random_state=seed)
     else:
         columns = (user_column, item_column, rating_column, timestamp_column)
         data = read_ratings(ratings, *columns)

@@ -3,7 +3,7 @@
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from wyrm_py.data.ratings import Ratings
+from wyrm_py.data.interactions import Interactions
 from wyrm_py.evaluation import RankingMetrics
 from wyrm_py.parallel.history import History
 
@@ -30,9 +30,9 @@ def results_table(
 
 
 def summary(
-    data: Ratings,
-    train: Ratings,
-    test: Ratings,
+    data: Interactions,
+    train: Interactions,
+    test: Interactions,
     history: History,
     measured: RankingMetrics,
 ) -> str:

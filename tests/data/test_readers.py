@@ -1,4 +1,4 @@
-"""Ratings files of every kind are read alike, and bad ones are refused by line."""
+"""Interactions files of every kind are read alike, and bad ones are refused by line."""
 
 import gzip
 import tempfile
@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wyrm_py.data.ratings import Ratings
+from wyrm_py.data.interactions import Interactions
 from wyrm_py.data.readers import read_ratings
 from wyrm_py.errors import (
     DataError,
@@ -25,7 +25,7 @@ ROWS = [("ann", "x1", 5.0, 100), ("bob", "x2", 1.5, 200), ("ann", "x2", 3.0, 300
 DATA = Path(__file__).parents[2] / "../shared/data/ml-100k"
 
 
-def as_rows(ratings: Ratings) -> list[tuple[str, str, float, int]]:
+def as_rows(ratings: Interactions) -> list[tuple[str, str, float, int]]:
     times = ratings.timestamps
     assert times is not None
     return [

@@ -3,31 +3,31 @@
 import numpy as np
 import pytest
 
-from wyrm_py.data.ratings import Ratings
+from wyrm_py.data.interactions import Interactions
 from wyrm_py.data.split import leave_out_split, positives, random_split
 from wyrm_py.errors import DataError, SettingError
 
 
 @pytest.fixture
-def ratings() -> Ratings:
+def ratings() -> Interactions:
     rng = np.random.default_rng(0)
     users = np.concatenate([rng.integers(0, 20, 197), [20, 20, 21]])
-    return Ratings.from_ids(
+    return Interactions(
         users, np.arange(200), rng.integers(1, 6, 200), rng.integers(0, 9, 200)
     )
 
 
-def items(part: Ratings) -> set[int]:
+def items(part: Interactions) -> set[int]:
     return set(part.items.tolist())  # every rating has its own item
 
 
 def test_a_random_split_loses_nothing_and_is_seeded(ratings):
-    train, test = random_split(ratings, 0.25, seed=3)
+    train, test = random_split(ratings, 0.25, random_state=3)
     assert len(test) == 50
     assert items(train) | items(test) == items(ratings)
     assert items(train).isdisjoint(items(test))
-    assert items(random_split(ratings, 0.25, seed=3)[1]) == items(test)
-    assert items(random_split(ratings, 0.25, seed=4)[1]) != items(test)
+    assert items(random_split(ratings, 0.25, random_state=3)[1]) == items(test)
+    assert items(random_split(ratings, 0.25, random_state=4)[1]) != items(test)
 
 
 @pytest.mark.parametrize("latest", [False, True])
@@ -50,9 +50,9 @@ def test_the_latest_ratings_are_left_out(ratings):
 
 
 def test_random_leave_out_is_seeded(ratings):
-    first = items(leave_out_split(ratings, 1, seed=1)[1])
-    assert first == items(leave_out_split(ratings, 1, seed=1)[1])
-    assert first != items(leave_out_split(ratings, 1, seed=2)[1])
+    first = items(leave_out_split(ratings, 1, random_state=1)[1])
+    assert first == items(leave_out_split(ratings, 1, random_state=1)[1])
+    assert first != items(leave_out_split(ratings, 1, random_state=2)[1])
 
 
 def test_positives_reach_the_threshold(ratings):
@@ -74,6 +74,6 @@ def test_impossible_splits_are_refused(ratings):
     with pytest.raises(DataError, match="no user has more"):
         leave_out_split(one)
     with pytest.raises(DataError, match="without timestamps"):
-        leave_out_split(Ratings.from_ids([1, 1], [1, 2]), latest=True)
+        leave_out_split(Interactions([1, 1], [1, 2]), latest=True)
     with pytest.raises(DataError, match="go from 1 to 5"):
         positives(ratings, 6)

@@ -12,7 +12,7 @@ def test_they_are_seeded_and_every_pair_occurs_once():
     assert len(first) == 100_000
     assert np.array_equal(first.items, again.items)
     assert np.array_equal(first.ratings, again.ratings)
-    assert not np.array_equal(first.items, synthetic_ratings(seed=1).items)
+    assert not np.array_equal(first.items, synthetic_ratings(random_state=1).items)
     assert first.csr().nnz == 100_000
     assert sorted(set(first.ratings.tolist())) == [1, 2, 3, 4, 5]
     assert np.bincount(first.users, minlength=2000).min() >= 1

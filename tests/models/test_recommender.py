@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from wyrm_py.arrayfile import read_arrays, write_arrays
-from wyrm_py.data.ratings import Ratings
+from wyrm_py.data.interactions import Interactions
 from wyrm_py.data.readers import read_ratings
 from wyrm_py.data.split import positives, random_split
 from wyrm_py.data.synthetic import synthetic_ratings
@@ -26,13 +26,13 @@ SIZE = 20
 DATA = Path(__file__).parents[2] / "../shared/data/ml-100k"
 
 
-def checkerboard() -> Ratings:
+def checkerboard() -> Interactions:
     """Return even users with even items and odd with odd, but for each one's own."""
     pairs = [
         (u, i) for u in range(SIZE) for i in range(SIZE) if (u - i) % 2 == 0 and u != i
     ]
     users, items = zip(*pairs, strict=True)
-    return Ratings.from_ids([f"u{u}" for u in users], list(items))
+    return Interactions([f"u{u}" for u in users], list(items))
 
 
 @pytest.fixture(scope="module", params=sorted(LOSSES))
@@ -108,7 +108,7 @@ def test_planted_tastes_are_found_with_two_workers(loss):
 
 
 @pytest.fixture(scope="module")
-def movielens() -> tuple[Ratings, Ratings]:
+def movielens() -> tuple[Interactions, Interactions]:
     """Return the positives of MovieLens' `ua` split, train and test."""
     if not DATA.exists():
         pytest.skip("the data folder ../shared/data is not there")
@@ -116,7 +116,7 @@ def movielens() -> tuple[Ratings, Ratings]:
     users = np.concatenate([part.user_ids[part.users] for part in parts])
     items = np.concatenate([part.item_ids[part.items] for part in parts])
     values = np.concatenate([part.ratings for part in parts])
-    both = Ratings.from_ids(users, items, values)
+    both = Interactions(users, items, values)
     split = len(parts[0])
     train, test = both.take(np.arange(split)), both.take(np.arange(split, len(both)))
     return positives(train, 4), positives(test, 4)
@@ -159,7 +159,7 @@ def test_what_was_seen_can_be_more_than_the_positives():
 
 @pytest.mark.parametrize("loss", sorted(LOSSES))
 def test_a_user_who_knows_everything_gets_nothing_new(loss):
-    ratings = Ratings.from_ids([0, 0, 0, 1], [0, 1, 2, 1])
+    ratings = Interactions([0, 0, 0, 1], [0, 1, 2, 1])
     model = FactorizationRecommender(loss, 8, epochs=3, random_state=0).fit(ratings)
     assert model.recommend(0) == []
     assert len(model.recommend(1)) == 2
@@ -173,7 +173,7 @@ def test_wrong_use_is_refused(tmp_path):
     with pytest.raises(NotFittedError, match="save"):
         model.save(tmp_path / "m")
     with pytest.raises(ShapeError, match="seen must have the 20 users"):
-        model.fit(board, Ratings.from_ids([1], [2]))
+        model.fit(board, Interactions([1], [2]))
     for settings, message in [
         ({"loss": "best"}, "bpr, warp, logistic"),
         ({"width": 0}, "width"),

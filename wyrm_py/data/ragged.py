@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from wyrm_py.data.rows import as_rows
 from wyrm_py.errors import DataError, DTypeError
 from wyrm_py.graph.op import Array
 from wyrm_py.leaves import INDEX, as_array
@@ -55,6 +57,40 @@ class RaggedColumn:
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
+
+    def __getitem__(self, rows: Any) -> Any:
+        """Return one list as an array, or some lists as a column.
+
+        Parameters
+        ----------
+        rows : int, slice, integers of shape (K,), or a mask of shape (N,)
+
+        Raises
+        ------
+        IndexRangeError
+            There is no such list; negative numbers are refused as well.
+        """
+        if isinstance(rows, int | np.integer):
+            row = int(np.asarray(as_rows("RaggedColumn", [rows], len(self)))[0])
+            return self.values[self.offsets[row] : self.offsets[row + 1]]
+        chosen = as_rows("RaggedColumn", rows, len(self))
+        starts = self.offsets[:-1][chosen]
+        lengths = self.offsets[1:][chosen] - starts
+        return RaggedColumn(*gather_spans(self.values, starts, lengths))
+
+
+def gather_spans(values: Array, starts: Array, lengths: Array) -> tuple[Array, Array]:
+    """Return the spans values[start:start + length] one after the other, and offsets.
+
+    Parameters
+    ----------
+    values : array, shape (total,)
+    starts, lengths : integers, shape (K,)
+    """
+    offsets = np.zeros(len(starts) + 1, INDEX)
+    np.cumsum(lengths, out=offsets[1:])
+    places = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)
+    return values[places], offsets
 
 
 def _require_rows(who: str, array: Array) -> None:

@@ -14,7 +14,7 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 
 from wyrm_py.data.delimited import DelimitedText, read_content, shorten, split_line
-from wyrm_py.data.ratings import Ratings, encode_ids
+from wyrm_py.data.interactions import Interactions, encode_ids
 from wyrm_py.data.roles import ROLES, Wanted, find_columns, is_header, is_number
 from wyrm_py.errors import DataError, MissingColumnError
 
@@ -28,7 +28,7 @@ def read_ratings(
     item: Wanted = None,
     rating: Wanted = None,
     timestamp: Wanted = None,
-) -> Ratings:
+) -> Interactions:
     """Read ratings from CSV, TSV, other delimited text or Parquet, also gzipped.
 
     Parameters
@@ -44,7 +44,7 @@ def read_ratings(
 
     Returns
     -------
-    Ratings
+    Interactions
         With ids as text from a text file, as stored from Parquet.
 
     Raises
@@ -65,7 +65,7 @@ def read_ratings(
     return _from_text(DelimitedText(str(path), content), wanted)
 
 
-def _from_text(text: DelimitedText, wanted: dict[str, Wanted]) -> Ratings:
+def _from_text(text: DelimitedText, wanted: dict[str, Wanted]) -> Interactions:
     header = is_header(text.sample, wanted)
     names = text.sample[0] if header else None
     if names is not None and len(names) != text.width:
@@ -90,7 +90,7 @@ class _Unusable(Exception):
     """A value is missing or not a number; the message is completed by the caller."""
 
 
-def _assemble(name: str, columns: pa.Table) -> Ratings:
+def _assemble(name: str, columns: pa.Table) -> Interactions:
     """Return ratings from a table whose columns are named by their roles."""
     if columns.num_rows == 0:
         raise DataError(f"{name} has no ratings, only a header.")
@@ -101,7 +101,9 @@ def _assemble(name: str, columns: pa.Table) -> Ratings:
             column = pc.utf8_trim_whitespace(column)
             if pc.any(pc.equal(column, "")).as_py():
                 raise _Unusable(f"the {role} is empty")
-        codes[role], ids[role] = encode_ids(column, f"{name}, column of the {role}s")
+        codes[role], ids[role] = encode_ids(
+            column, f"{name}, column of the {role}s", first_row=1
+        )
     ratings = np.ones(columns.num_rows, np.float32)
     if "rating" in columns.column_names:
         numbers = _numbers(columns["rating"])
@@ -111,8 +113,13 @@ def _assemble(name: str, columns: pa.Table) -> Ratings:
     times = None
     if "timestamp" in columns.column_names:
         times = _seconds(columns["timestamp"])
-    return Ratings(
-        codes["user"], codes["item"], ratings, times, ids["user"], ids["item"]
+    return Interactions.from_codes(
+        codes["user"],
+        codes["item"],
+        ratings,
+        times,
+        user_ids=ids["user"],
+        item_ids=ids["item"],
     )
 
 
@@ -180,7 +187,7 @@ def _is_date(text: str) -> bool:
     return True
 
 
-def _from_parquet(name: str, content: bytes, wanted: dict[str, Wanted]) -> Ratings:
+def _from_parquet(name: str, content: bytes, wanted: dict[str, Wanted]) -> Interactions:
     try:
         file = pyarrow.parquet.ParquetFile(pa.BufferReader(content))
         names = file.schema_arrow.names

@@ -6,7 +6,8 @@ and by popularity, so that a model which finds the tastes clearly beats the popu
 
 import numpy as np
 
-from wyrm_py.data.ratings import Ratings
+from wyrm_py.data.interactions import Interactions
+from wyrm_py.data.rows import RandomState, generator
 from wyrm_py.errors import SettingError
 
 _TASTES = 6
@@ -15,8 +16,11 @@ _NOISE = 0.35  # of a rating, in standard deviations of the affinity
 
 
 def synthetic_ratings(
-    n_ratings: int = 100_000, n_users: int = 2_000, n_items: int = 1_500, seed: int = 0
-) -> Ratings:
+    n_ratings: int = 100_000,
+    n_users: int = 2_000,
+    n_items: int = 1_500,
+    random_state: RandomState = 0,
+) -> Interactions:
     """Return seeded ratings from 1 to 5 with planted tastes and popularity.
 
     Parameters
@@ -24,12 +28,12 @@ def synthetic_ratings(
     n_ratings : int >= n_users
         At most half of all pairs, so that there is something left to recommend.
     n_users, n_items : int >= 2
-    seed : int
+    random_state : int >= 0, Generator or None
         The same numbers and seed give the same ratings.
 
     Returns
     -------
-    Ratings
+    Interactions
         In random order, no pair twice, with the ids 'user1' ... and 'item1' ...
 
     Raises
@@ -49,7 +53,7 @@ def synthetic_ratings(
             f"half of all pairs are required, got {n_ratings} ratings, {n_users} "
             f"users, {n_items} items. Change the numbers."
         )
-    rng = np.random.default_rng(seed)
+    rng = generator("synthetic_ratings", random_state)
     counts = _activity(rng, n_ratings, n_users, n_items)
     tastes = rng.standard_normal((n_users, _TASTES)) / np.sqrt(_TASTES)
     traits = rng.standard_normal((n_items, _TASTES))
@@ -67,13 +71,12 @@ def synthetic_ratings(
     fifths = np.quantile(affinity, [0.2, 0.4, 0.6, 0.8])
     values = 1 + np.searchsorted(fifths, affinity).astype(np.float32)
     order = rng.permutation(n_ratings)
-    return Ratings(
+    return Interactions.from_codes(
         users[order],
         items[order],
         values[order],
-        None,
-        np.array([f"user{k + 1}" for k in range(n_users)], object),
-        np.array([f"item{k + 1}" for k in range(n_items)], object),
+        user_ids=np.array([f"user{k + 1}" for k in range(n_users)], object),
+        item_ids=np.array([f"item{k + 1}" for k in range(n_items)], object),
     )
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from wyrm_py.arrayfile import read_arrays, write_arrays
 from wyrm_py.data.ids import IdTable
-from wyrm_py.data.ratings import Ratings
+from wyrm_py.data.interactions import Interactions
 from wyrm_py.errors import (
     CorruptCheckpointError,
     NotFittedError,
@@ -72,8 +72,8 @@ class FactorizationRecommender:
 
     def fit(
         self,
-        ratings: Ratings,
-        seen: Ratings | None = None,
+        ratings: Interactions,
+        seen: Interactions | None = None,
         callbacks: Sequence[Callable[[History], object]] = (),
         progress: bool = False,
     ) -> Self:
@@ -81,9 +81,9 @@ class FactorizationRecommender:
 
         Parameters
         ----------
-        ratings : Ratings
+        ratings : Interactions
             The positives (see `data.split.positives`).
-        seen : Ratings over the same ids, or None
+        seen : Interactions over the same ids, or None
             What `recommend` leaves out; by default the positives.
         callbacks, progress
             As for `wp.fit`.
@@ -237,7 +237,7 @@ class FactorizationRecommender:
         ) or self.item_biases_.shape != (n_items,):
             raise ValueError(f"shapes {shapes} for {n_users} users, {n_items} items")
 
-    def _first_tables(self, ratings: Ratings) -> Tables:
+    def _first_tables(self, ratings: Interactions) -> Tables:
         rng = np.random.default_rng(self.random_state)
 
         def normal(rows: int, name: str) -> ParameterNode:

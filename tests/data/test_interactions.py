@@ -1,16 +1,16 @@
-"""Ratings check what they are made of and keep the ids as given."""
+"""Interactions check what they are made of and keep the ids as given."""
 
 import datetime
 
 import numpy as np
 import pytest
 
-from wyrm_py.data.ratings import Ratings
+from wyrm_py.data.interactions import Interactions
 from wyrm_py.errors import DataError, DTypeError, IndexRangeError, ShapeError
 
 
 def test_ids_are_coded_in_order_of_appearance():
-    ratings = Ratings.from_ids(["b", "a", "b"], [9, 9, 4], [1, 2, 3], [7, 8, 9])
+    ratings = Interactions(["b", "a", "b"], [9, 9, 4], [1, 2, 3], [7, 8, 9])
     assert ratings.users.tolist() == [0, 1, 0]
     assert ratings.items.tolist() == [0, 0, 1]
     assert ratings.user_ids.tolist() == ["b", "a"]
@@ -31,12 +31,12 @@ def test_ids_are_coded_in_order_of_appearance():
     ],
 )
 def test_ids_of_any_type_come_back_as_given(ids):
-    ratings = Ratings.from_ids(ids, np.arange(len(ids)))
+    ratings = Interactions(ids, np.arange(len(ids)))
     assert [ratings.user_ids[code] for code in ratings.users] == list(ids)
 
 
 def test_csr_holds_each_pair_once_in_sorted_columns():
-    ratings = Ratings.from_ids([0, 1, 0, 0], [1, 0, 0, 1])
+    ratings = Interactions([0, 1, 0, 0], [1, 0, 0, 1])
     matrix = ratings.csr()
     assert matrix.toarray().tolist() == [[1, 1], [0, 1]]  # item 1 came first
     assert matrix.has_sorted_indices
@@ -44,7 +44,7 @@ def test_csr_holds_each_pair_once_in_sorted_columns():
 
 
 def test_take_keeps_the_id_tables():
-    ratings = Ratings.from_ids(list("abc"), list("xyz"), [1, 2, 3])
+    ratings = Interactions(list("abc"), list("xyz"), [1, 2, 3])
     part = ratings.take(np.array([2]))
     assert part.users.tolist() == [2]
     assert part.user_ids is ratings.user_ids
@@ -54,19 +54,17 @@ def test_take_keeps_the_id_tables():
 
 def test_impossible_ratings_are_refused():
     with pytest.raises(ShapeError, match="one length"):
-        Ratings.from_ids([1, 2], [1])
+        Interactions([1, 2], [1])
     with pytest.raises(ShapeError, match="one dimension"):
-        Ratings.from_ids([[1, 2]], [1])
+        Interactions([[1, 2]], [1])
     with pytest.raises(DataError, match="nan in row 1"):
-        Ratings.from_ids([1, 2], [1, 2], [1, np.nan])
+        Interactions([1, 2], [1, 2], [1, np.nan])
     with pytest.raises(DataError, match="at least one"):
-        Ratings.from_ids([], [])
+        Interactions([], [])
     with pytest.raises(DTypeError, match="one type"):
-        Ratings.from_ids([1, "a"], [1, 2])
-    with pytest.raises(DataError, match="row 2"):
-        Ratings.from_ids(["a", None], [1, 2])
-    good = Ratings.from_ids([1], [1])
+        Interactions([1, "a"], [1, 2])
+    with pytest.raises(DataError, match="row 1 has none"):
+        Interactions(["a", None], [1, 2])
+    good = Interactions([1], [1])
     with pytest.raises(IndexRangeError, match="users must be in"):
-        Ratings(
-            good.users + 1, good.items, good.ratings, None, good.user_ids, good.item_ids
-        )
+        Interactions.from_codes(good.users + 1, good.items, user_ids=good.user_ids)
