@@ -6,6 +6,7 @@ from wyrm_py.data.ragged import RaggedColumn
 from wyrm_py.derivatives import finite_difference, gradient
 from wyrm_py.engines.native.step import CompiledStep, compile
 from wyrm_py.errors import WyrmError
+from wyrm_py.graph.mode import Mode
 from wyrm_py.graph.op import Op, Pointwise, Spec
 from wyrm_py.leaves import IndexInputNode, InputNode, ParameterNode, SparseInputNode
 from wyrm_py.nodes import Node
@@ -24,6 +25,7 @@ __all__ = [
     "HogwildParameter",
     "IndexInputNode",
     "InputNode",
+    "Mode",
     "Node",
     "Op",
     "ParameterNode",

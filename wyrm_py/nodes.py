@@ -79,6 +79,7 @@ class Node(
     GatherMethods,
     SoftmaxMethods,
     PickMethods,
+    DropoutMethods,
 ):
     """A value in a graph, with the methods that build on it.
 

@@ -41,6 +41,8 @@ def _functions():
         ("power 3", lambda a: a**3, lambda a: a**3, "normal"),
         ("power 8", lambda a: a**8.0, lambda a: a**8, "normal"),
         ("power -5", lambda a: a**-5, lambda a: a**-5.0, "positive"),
+        ("dropout of nothing", lambda a: a.dropout(0), lambda a: a * 1.0, "normal"),
+        ("dropout of all", lambda a: a.dropout(1.0), lambda a: a * 0.0, "normal"),
         ("power 9", lambda a: a**9, lambda a: a**9, "positive"),
     ]:
         yield case(name, build, reference, (3, 4), draw=draw)

@@ -8,6 +8,11 @@ so that a block done again by another worker draws the same numbers.
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
 GAMMA = 0x9E3779B97F4A7C15
 _MASK = (1 << 64) - 1
 
@@ -39,6 +44,15 @@ class Stream:
         """Return the next 64 random bits."""
         self.state = (self.state + GAMMA) & _MASK
         return mix(self.state)
+
+    def draws(self, count: int) -> NDArray[Any]:
+        """Return the next `count` draws, uint64, as `draw` would give them."""
+        steps = np.arange(1, count + 1, dtype=np.uint64)
+        x = steps * np.uint64(GAMMA) + np.uint64(self.state)  # wraps around
+        self.state = (self.state + count * GAMMA) & _MASK
+        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return x ^ (x >> np.uint64(31))
 
     def below(self, limit: int) -> int:
         """Return a number in [0, limit), limit < 2**32, by multiply and shift."""

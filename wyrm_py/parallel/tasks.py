@@ -18,6 +18,7 @@ from wyrm_py.engines.native.module import take_settings
 from wyrm_py.engines.native.order import Order
 from wyrm_py.engines.plan import Plan
 from wyrm_py.engines.replica import Replica
+from wyrm_py.graph.mode import training
 from wyrm_py.graph.op import Array
 from wyrm_py.graph.stream import Stream
 from wyrm_py.leaves import ParameterNode
@@ -173,7 +174,8 @@ class Walker:
         batched = self.task.batch_size is not None
         for column in self.columns:
             column.feed(examples, batched)
-        engine.run(self.plan.forward)
+        with training():
+            engine.run(self.plan.forward)
         if not batched and any(not node.value.any() for node in self.idle):
             self.gradients = [None] * len(self.plan.updates)
             return 0.0

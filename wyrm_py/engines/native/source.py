@@ -85,6 +85,7 @@ class Generator:
         self.streams = plan.random()
         self.slots = Slots(self.extents)
         self.writer = Writer(depth=2)
+        self.writer.training = optimizer is not None
         self.operands: dict[Node, Operand] = {}
         self.number: dict[Node, int] = {}
         self._cut_numbers = 0
@@ -228,7 +229,9 @@ class Generator:
                 for member in group.members
                 for node, _ in self.grouping.sources(member)
             ]
-            single = all(not wide(self.extents.shapes[out]) for out in outs)
+            single = all(
+                out.spec.is_index and not wide(self.extents.shapes[out]) for out in outs
+            )
             if (
                 group.space is None
                 and single

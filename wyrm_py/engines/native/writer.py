@@ -15,7 +15,7 @@ class Writer:
     """Collects the body of the emitted function.
 
     `loops_written` counts loops, so that a long step can be cut into several
-    functions.
+    functions. `training` is False in an evaluation: then dropout passes all.
     """
 
     def __init__(self, depth: int = 0) -> None:
@@ -25,6 +25,7 @@ class Writer:
         self._cuts: list[tuple[int, int]] = [(0, 0)]
         self._counts: dict[str, int] = {}
         self.stream: str | None = None
+        self.training = True
 
     def line(self, text: str) -> None:
         """Write one line."""
