@@ -373,6 +373,12 @@ def _rows():
         (5, 3),
     )
     yield _case(
+        "index by fixed numbers",
+        lambda t: t.index([[1, 4], [0, 1]]).exp(),
+        lambda t: anp.exp(t[np.array([[1, 4], [0, 1]])]),
+        (5, 3),
+    )
+    yield _case(
         "index by joined and sliced rows",
         lambda t: t.index(
             wp.IndexInputNode([1, 4]).concatenate(wp.IndexInputNode([0, 2, 3])[1:])

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wyrm_py.engines.native.extents import Extent, Extents
-from wyrm_py.engines.native.operands import Operand, buffer, type_name
+from wyrm_py.engines.native.operands import Operand, buffer, offset, type_name
 
 if TYPE_CHECKING:
     from wyrm_py.leaves import LeafNode, ParameterNode
@@ -83,7 +83,11 @@ class Slots:
     def constant(self, node: Node) -> Operand:
         """Return the operand over a constant array."""
         name = self.add(self.unique(None, "c"), node.dtype, "constant", (node,))
-        return buffer(name, node.dtype, self.extents.shapes[node])
+        shape = self.extents.shapes[node]
+        if node.spec.is_index:  # row numbers are unsigned in emitted text
+            single = all(extent.is_one for extent in shape)
+            return offset(name, "u64(0)" if single else "0", node.dtype, shape, "u64")
+        return buffer(name, node.dtype, shape)
 
     def column(self, leaf: LeafNode, dtype: Any, part: str = "") -> str:
         """Return the name of the column that feeds a leaf (or a part of it)."""
