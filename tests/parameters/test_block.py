@@ -141,13 +141,61 @@ def test_impossible_slot_names_are_refused(make, name):
     assert block.slots() == {}
 
 
+@pytest.mark.parametrize("shape", [(), (4,), (4, 3), (4, 2, 2)])
+def test_slots_per_row_and_per_parameter_are_counts(make, shape):
+    block = make(np.ones(shape))
+    steps, step = block.slot("sgd.row_step", "row"), block.slot("sgd.step", "parameter")
+    assert steps.shape == (block.rows,) and step.shape == ()
+    assert steps.dtype == step.dtype == np.int64
+    assert not steps.any() and step == 0
+    step += 3
+    steps[-1] = 2
+    assert block.slots()["sgd.step"] == 3
+    assert block.slots()["sgd.row_step"][-1] == 2
+    assert steps.ctypes.data % 8 == step.ctypes.data % 8 == 0
+
+
+def test_there_is_room_for_one_slot_per_row_and_three_per_parameter(make):
+    block = make(np.ones((3, 2)))
+    for name in "abc":
+        block.slot(name)
+        block.slot(f"{name}.step", "parameter")
+    block.slot("a.row_step", "row")
+    with pytest.raises(
+        ParameterError, match=r"1 arrays .* per row, used by a.row_step"
+    ):
+        block.slot("b.row_step", "row")
+    with pytest.raises(ParameterError, match="3 arrays of optimizer state per param"):
+        block.slot("d.step", "parameter")
+    with pytest.raises(ParameterError, match="slot 'a': is per element, not per row"):
+        block.slot("a", "row")
+    with pytest.raises(ParameterError, match="per must be one of 'element', 'row'"):
+        block.slot("e", "column")
+    assert len(block.slots()) == 7
+
+
+def test_counters_are_copied_and_pickled(make):
+    block = make(np.ones((3, 2)))
+    block.slot("a.step", "parameter")[...] = 4
+    block.slot("a.row_step", "row")[...] = [1, 2, 3]
+    copied = [copy.deepcopy(block), HogwildParameter.share(block)]
+    block.slot("a.step", "parameter")[...] = 9
+    for other in copied:
+        assert other.slot("a.step", "parameter") == 4
+        assert other.slot("a.row_step", "row").tolist() == [1, 2, 3]
+    again = pickle.loads(pickle.dumps(block))
+    assert again.slot("a.step", "parameter") == 9
+
+
 def test_value_and_slots_never_touch_each_other(make):
     block = make(np.full((5, 3), 10.0))
     arrays = [block.value, *(block.slot(name) for name in "abc")]
+    arrays += [block.slot(name, "parameter") for name in "def"]
+    arrays.append(block.slot("g", "row"))
     for number, array in enumerate(arrays):
         array[...] = number
     for number, array in enumerate(arrays):
-        np.testing.assert_array_equal(array, np.full((5, 3), number, np.float32))
+        np.testing.assert_array_equal(array, np.full(array.shape, number))
     spans = sorted((a.ctypes.data, a.ctypes.data + a.nbytes) for a in arrays)
     assert all(end <= start for (_, end), (start, _) in itertools.pairwise(spans))
 

@@ -90,6 +90,19 @@ def test_growth_is_seen_by_every_process(storage):
     assert not parameter.value[4:-1].any()
 
 
+def test_new_rows_start_at_the_step_of_their_parameter():
+    """What was missed by the old rows never happened to the new ones."""
+    parameter = HogwildParameter(np.ones((3, 5)), capacity=5000)
+    parameter.slot("sgd.step", "parameter")[...] = 7
+    steps = parameter.slot("sgd.row_step", "row")
+    steps[...] = [1, 2, 3]
+    parameter.grow(5000)
+    grown = parameter.slot("sgd.row_step", "row")
+    assert grown.shape == (5000,)
+    assert grown[:3].tolist() == [1, 2, 3]
+    assert (grown[3:] == 7).all()
+
+
 @pytest.mark.parametrize("rows", [2, 11, -1, 4.5, "4"])
 def test_growth_out_of_bounds_changes_nothing(rows):
     parameter = HogwildParameter(np.ones((3, 2)), capacity=10)

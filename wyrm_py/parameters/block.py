@@ -1,20 +1,27 @@
 """What every parameter block offers, and the checks on its first value.
 
 A block is the memory of one trainable table: the value and, beside it, optimizer
-state of the same shape in named slots. plain.py keeps it private, shared.py in
-shared memory; graphs, engines and optimizers only see this protocol.
+state in named slots: of the value's shape, one number a row, or a single number.
+plain.py keeps it private, shared.py in shared memory; graphs, engines and
+optimizers only see this protocol.
 """
 
 from __future__ import annotations
 
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from wyrm_py.errors import DTypeError, ParameterError
 
+Per = Literal["element", "row", "parameter"]
+"""What a slot has one number for: shape as the value, (R,), or ()."""
+COUNT = np.dtype(np.int64)
+"""The dtype of slots per row and per parameter: they count steps."""
 MAX_SLOTS = 3
+"""Slots per element that a parameter has room for; as many per parameter."""
+ROOM: dict[Per, int] = {"element": MAX_SLOTS, "row": 1, "parameter": MAX_SLOTS}
 ALIGNMENT = 64  # bytes: a cache line
 SLOT_NAME_SIZE = 64  # bytes of UTF-8
 
@@ -42,8 +49,8 @@ class ParameterBlock(Protocol):
     @property
     def rows(self) -> int: ...
 
-    def slot(self, name: str) -> NDArray[Any]:
-        """Return the optimizer state of that name, shaped as the value.
+    def slot(self, name: str, per: Per = "element") -> NDArray[Any]:
+        """Return the optimizer state of that name.
 
         It is made of zeros on first use.
 
@@ -51,11 +58,16 @@ class ParameterBlock(Protocol):
         ----------
         name : str
             Rule and role, such as `"adagrad.sum"`; at most 64 bytes.
+        per : {"element", "row", "parameter"}
+            Shape and dtype: those of the value (at most three such slots), (R,)
+            int64 (at most one), or () int64 (at most three). A new row's number
+            starts at the rule's slot "<rule>.step", if there is one, else at zero.
 
         Raises
         ------
         ParameterError
-            If the name is impossible or three others are in use already.
+            If the name is impossible, in use for state of another shape, or there
+            is no room for one more.
         """
 
     def slots(self) -> dict[str, NDArray[Any]]:
@@ -119,7 +131,14 @@ def checked_value(value: ArrayLike, dtype: DTypeLike, owner: str) -> NDArray[Any
     return array
 
 
-def checked_slot_name(name: str, present: list[str]) -> str:
+def slot_kind(array: NDArray[Any]) -> Per:
+    """Return what a slot's array has one number for."""
+    if array.dtype != COUNT:
+        return "element"
+    return "row" if array.ndim else "parameter"
+
+
+def checked_slot_name(name: str, per: Per, present: dict[str, NDArray[Any]]) -> str:
     """Return the name of a new slot, or raise a ParameterError."""
     if (
         not isinstance(name, str)
@@ -130,13 +149,46 @@ def checked_slot_name(name: str, present: list[str]) -> str:
             f"slot: a printable name of 1 to {SLOT_NAME_SIZE} bytes is required, "
             f"got {name!r}."
         )
-    if len(present) == MAX_SLOTS:
+    if per not in ROOM:
         raise ParameterError(
-            f"slot {name!r}: a parameter has room for {MAX_SLOTS} arrays of optimizer "
-            f"state, used by {', '.join(present)}. Train with one optimizer, or copy "
-            "the value into a new parameter."
+            f"slot {name!r}: per must be one of {', '.join(map(repr, ROOM))}, got "
+            f"{per!r}."
+        )
+    others = [other for other, array in present.items() if slot_kind(array) == per]
+    if len(others) == ROOM[per]:
+        raise ParameterError(
+            f"slot {name!r}: a parameter has room for {ROOM[per]} arrays of optimizer "
+            f"state per {per}, used by {', '.join(others)}. Train with one optimizer, "
+            "or copy the value into a new parameter."
         )
     return name
+
+
+def require_kind(name: str, array: NDArray[Any], per: Per) -> NDArray[Any]:
+    """Return a slot's array, or raise a ParameterError if it is of another kind."""
+    if slot_kind(array) != per:
+        raise ParameterError(
+            f"slot {name!r}: is per {slot_kind(array)}, not per {per}. Use another "
+            "name."
+        )
+    return array
+
+
+def clock_of(name: str) -> str:
+    """Return the name of the step counter that belongs to a slot per row."""
+    return f"{name.partition('.')[0]}.step"
+
+
+def copy_block(source: ParameterBlock, target: ParameterBlock) -> None:
+    """Copy value and optimizer state, or raise a ParameterError."""
+    if source.shape != target.shape:
+        raise ParameterError(
+            f"copy: two blocks of one shape are required, got {source.shape} and "
+            f"{target.shape}."
+        )
+    target.value[...] = source.value
+    for name, state in source.slots().items():
+        target.slot(name, slot_kind(state))[...] = state
 
 
 def _require_finite(array: NDArray[Any], given: NDArray[Any], owner: str) -> None:

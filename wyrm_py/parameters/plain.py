@@ -9,7 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from wyrm_py.parameters.block import ALIGNMENT, checked_slot_name, checked_value
+from wyrm_py.parameters.block import (
+    ALIGNMENT,
+    COUNT,
+    Per,
+    checked_slot_name,
+    checked_value,
+    require_kind,
+)
 
 _making = threading.Lock()
 
@@ -57,16 +64,18 @@ class PlainParameter:
         """First extent of the value; 1 for a value without axes."""
         return self._value.shape[0] if self._value.ndim else 1
 
-    def slot(self, name: str) -> NDArray[Any]:
+    def slot(self, name: str, per: Per = "element") -> NDArray[Any]:
         """Return the optimizer state of that name, zeros on first use.
 
         See `ParameterBlock.slot`.
         """
         with _making:  # worker threads ask at once, and must get the same array
             if name not in self._slots:
-                checked_slot_name(name, list(self._slots))
-                self._slots[name] = _aligned_zeros(self.shape, self.dtype)
-            return self._slots[name]
+                checked_slot_name(name, per, self._slots)
+                shapes = {"element": self.shape, "row": (self.rows,), "parameter": ()}
+                kind = self.dtype if per == "element" else COUNT
+                self._slots[name] = _aligned_zeros(shapes[per], kind)
+            return require_kind(name, self._slots[name], per)
 
     def slots(self) -> dict[str, NDArray[Any]]:
         """Return all optimizer state made so far, by name."""

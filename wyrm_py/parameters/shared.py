@@ -1,8 +1,9 @@
 """A parameter block in shared memory, trained by many processes at once.
 
-The segment is sized for `capacity` rows of the value and of three slots of
-optimizer state, so new rows and new state appear at once, and at fixed addresses,
-for every process that has it mapped. Row count and slot names stand in the header.
+The segment is sized for `capacity` rows of the value, of three slots of optimizer
+state and of one slot of a number per row, so new rows and new state appear at once,
+and at fixed addresses, for every process that has it mapped. Row count, slot names
+and slots of a single number stand in the header.
 """
 
 from __future__ import annotations
@@ -17,12 +18,19 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from wyrm_py.errors import ParameterError, SettingError
 from wyrm_py.parameters.block import (
+    ALIGNMENT,
+    COUNT,
     MAX_SLOTS,
+    ROOM,
     SLOT_NAME_SIZE,
     ParameterBlock,
+    Per,
     checked_dtype,
     checked_slot_name,
     checked_value,
+    clock_of,
+    copy_block,
+    require_kind,
 )
 from wyrm_py.parameters.segment import SharedSegment
 from wyrm_py.parameters.storage import Storage
@@ -30,6 +38,7 @@ from wyrm_py.parameters.storage import Storage
 _MAX_AXES = 16
 _PAGE = 4096
 _KIND = b"parameter"
+_NAME = f"S{SLOT_NAME_SIZE}"
 _HEADER = np.dtype(
     [
         ("kind", "S16"),
@@ -38,10 +47,14 @@ _HEADER = np.dtype(
         ("shape", "u8", (_MAX_AXES,)),  # the shape at creation
         ("capacity", "u8"),
         ("rows", "u8"),  # grows up to the capacity
-        ("slot_count", "u8"),
-        ("slot_names", f"S{SLOT_NAME_SIZE}", (MAX_SLOTS,)),
+        *((f"{per}_count", "u8") for per in ROOM),
+        *((f"{per}_names", _NAME, (room,)) for per, room in ROOM.items()),
+        ("padding", f"V{ALIGNMENT}"),
+        # each counter in a cache line of its own: workers write to it every step
+        ("counters", "i8", (MAX_SLOTS, ALIGNMENT // 8)),
     ]
 )
+_ROW_REGION = 1 + MAX_SLOTS  # after the value and the slots of its shape
 _DRAW = 1 << 20  # values drawn at a time by `normal`
 
 
@@ -156,12 +169,12 @@ class HogwildParameter:
     def share(cls, block: ParameterBlock, storage: Storage = "auto") -> Self:
         """Return a shared copy of a block, optimizer state included."""
         shared = cls._over(_make_segment(block.shape, block.dtype, storage, None))
-        _copy(block, shared)
+        copy_block(block, shared)
         return shared
 
     def copy_into(self, block: ParameterBlock) -> None:
         """Copy value and optimizer state into another block of the same shape."""
-        _copy(self, block)
+        copy_block(self, block)
 
     @property
     def name(self) -> str | None:
@@ -198,7 +211,7 @@ class HogwildParameter:
         """The live value, all current rows: C-contiguous, aligned to 64 bytes."""
         return self._region(0)
 
-    def slot(self, name: str) -> NDArray[Any]:
+    def slot(self, name: str, per: Per = "element") -> NDArray[Any]:
         """Return the optimizer state of that name, zeros on first use.
 
         Every process that has the parameter sees it at once. See
@@ -207,25 +220,28 @@ class HogwildParameter:
         Raises
         ------
         ParameterError
-            If the name is impossible or three others are in use already.
+            If the name is impossible, in use for state of another shape, or there
+            is no room for one more.
         SharedMemoryFullError
             If the system has no room.
         """
-        names = self._slot_names()
-        if name not in names:
+        slots = self.slots()
+        if name not in slots:
             with self._segment.lock():
-                names = self._slot_names()  # another process may have been first
-                if name not in names:
-                    checked_slot_name(name, names)
-                    self._commit(1 + len(names), 0, self.rows)
-                    self._header["slot_names"][0, len(names)] = name.encode()
-                    self._header["slot_count"] = len(names) + 1
-                    names.append(name)
-        return self._region(1 + names.index(name))
+                slots = self.slots()  # another process may have been first
+                if name not in slots:
+                    checked_slot_name(name, per, slots)
+                    self._add_slot(name, per)
+                    slots = self.slots()
+        return require_kind(name, slots[name], per)
 
     def slots(self) -> dict[str, NDArray[Any]]:
         """Return all optimizer state made so far, by name."""
-        return {name: self._region(1 + k) for k, name in enumerate(self._slot_names())}
+        found = {n: self._region(1 + k) for k, n in enumerate(self._names("element"))}
+        found |= {name: self._region(_ROW_REGION) for name in self._names("row")}
+        counters = self._header["counters"]
+        names = self._names("parameter")
+        return found | {n: counters[:, k, :1].reshape(()) for k, n in enumerate(names)}
 
     def grow(self, rows: int) -> None:
         """Add rows of zeros to the value and its optimizer state.
@@ -254,8 +270,13 @@ class HogwildParameter:
                     f"{self.capacity} is required, got {rows!r}. The capacity is set "
                     "when the parameter is made."
                 )
-            for region in range(1 + len(self._slot_names())):
+            for region in range(1 + len(self._names("element"))):
                 self._commit(region, current, int(rows))
+            for name in self._names("row"):
+                self._commit(_ROW_REGION, current, int(rows))
+                clock = self.slots().get(clock_of(name))
+                started = 0 if clock is None else int(clock)
+                self._regions[_ROW_REGION][current:rows] = started
             self._header["rows"] = rows
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -266,7 +287,7 @@ class HogwildParameter:
             self.shape, self.dtype, self._segment.storage, self.capacity
         )
         copy = type(self)._over(segment)
-        _copy(self, copy)
+        copy_block(self, copy)
         return copy
 
     def __repr__(self) -> str:
@@ -294,28 +315,40 @@ class HogwildParameter:
         self._row_shape = shape[1:]
         self._row_size = math.prod(self._row_shape)
         stride = _region_size(self._capacity, self._row_size, self._dtype)
-        self._regions = [
+        self._regions: list[NDArray[Any]] = [
             segment.view(self._dtype, self._capacity * self._row_size, k * stride)
-            for k in range(1 + MAX_SLOTS)
+            for k in range(_ROW_REGION)
         ]
+        place = _ROW_REGION * stride
+        self._regions.append(segment.view(COUNT, self._capacity, place))
         self._stride = stride
-        self._views: list[NDArray[Any] | None] = [None] * (1 + MAX_SLOTS)
+        self._views: list[NDArray[Any] | None] = [None] * len(self._regions)
 
     def _region(self, region: int) -> NDArray[Any]:
         """Live array of the current rows of the value (0) or of a slot (1, ...)."""
-        shape = self.shape
+        shape = (self.rows,) if region == _ROW_REGION else self.shape
         view = self._views[region]
         if view is None or view.shape != shape:
             view = self._regions[region][: math.prod(shape)].reshape(shape)
             self._views[region] = view
         return view
 
-    def _slot_names(self) -> list[str]:
-        count = int(self._header["slot_count"][0])
-        return [name.decode() for name in self._header["slot_names"][0, :count]]
+    def _names(self, per: Per) -> list[str]:
+        count = int(self._header[f"{per}_count"][0])
+        return [name.decode() for name in self._header[f"{per}_names"][0, :count]]
+
+    def _add_slot(self, name: str, per: Per) -> None:
+        count = len(self._names(per))
+        if per != "parameter":
+            region = _ROW_REGION if per == "row" else 1 + count
+            self._commit(region, 0, self.rows)
+        self._header[f"{per}_names"][0, count] = name.encode()
+        self._header[f"{per}_count"] = count + 1
 
     def _commit(self, region: int, start: int, stop: int) -> None:
         width = self._row_size * self._dtype.itemsize
+        if region == _ROW_REGION:
+            width = COUNT.itemsize
         offset = region * self._stride + start * width
         self._segment.commit(offset, (stop - start) * width, "HogwildParameter")
 
@@ -339,7 +372,8 @@ def _make_segment(
             f"along, are required, got shape {shape}, capacity {capacity}."
         )
     row_size = math.prod(shape[1:])
-    size = (1 + MAX_SLOTS) * _region_size(int(capacity), row_size, dtype)
+    size = _ROW_REGION * _region_size(int(capacity), row_size, dtype)
+    size += _region_size(int(capacity), 1, COUNT)
     committed = rows * row_size * dtype.itemsize
     segment = SharedSegment.create(size, committed, storage, "HogwildParameter")
     header = segment.user_header(_HEADER)
@@ -364,14 +398,3 @@ def _checked_shape(shape: Sequence[int]) -> tuple[int, ...]:
             f"got {shape!r}."
         )
     return tuple(int(extent) for extent in extents)
-
-
-def _copy(source: ParameterBlock, target: ParameterBlock) -> None:
-    if source.shape != target.shape:
-        raise ParameterError(
-            f"copy: two blocks of one shape are required, got {source.shape} and "
-            f"{target.shape}."
-        )
-    target.value[...] = source.value
-    for name, state in source.slots().items():
-        target.slot(name)[...] = state
