@@ -7,7 +7,7 @@ the values above it stale until the next `forward`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
@@ -157,12 +157,15 @@ class ParameterNode(LeafNode):
     value : array_like of finite numbers, any shape; copied
     dtype : float32 (default) or float64
     name : shown in errors, in `source` and in checkpoints
-    trainable : False freezes it: no gradient is built, no optimizer touches it
+    trainable : False freezes it: no gradient is built, no optimizer touches it.
+        May be set later too; compiled steps follow.
 
     Each node has its own gradient, also when several nodes share a parameter.
     """
 
-    __slots__ = ("block", "trainable")
+    __slots__ = ("_trainable", "block")
+    switches: ClassVar[int] = 0
+    """How often any parameter was frozen or freed: compiled steps look."""
 
     def __init__(
         self,
@@ -210,7 +213,7 @@ class ParameterNode(LeafNode):
 
     def _adopt(self, block: ParameterBlock, name: str | None, trainable: bool) -> None:
         self.block = block
-        self.trainable = trainable
+        self._trainable = trainable
         value = block.value
         LeafNode.__init__(self, Spec(value.shape, value.dtype), value, name)
 
@@ -218,6 +221,17 @@ class ParameterNode(LeafNode):
         """Go on with another block of the same shape: `fit` moves to shared memory."""
         self.block = block
         self._held(block.value)
+
+    @property
+    def trainable(self) -> bool:
+        """Whether gradients are built and optimizers apply; False is frozen."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, trainable: bool) -> None:
+        if trainable != self._trainable:
+            self._trainable = trainable
+            ParameterNode.switches += 1
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -36,6 +36,10 @@ class CompiledStep:
     keep their values, gradients from `backward` are neither applied nor
     cleared, and `backward` then needs a new `forward`.
 
+    A parameter that is frozen or freed after compilation is seen: the step is
+    then compiled anew. To switch often, compile one step for each set of
+    parameters instead. A frozen parameter among those named raises a GraphError.
+
     Attributes
     ----------
     source : str
@@ -54,10 +58,16 @@ class CompiledStep:
             parameters = require_nodes("compile", parameters)
         self._root = loss
         self._optimizer = optimizer
-        self._plan = Plan.training(loss, parameters)
+        self._given = parameters
+        self._drawn = 0
+        self._make_plan()
+
+    def _make_plan(self) -> None:
+        self._plan = Plan.training(self._root, self._given)
+        self._switches = ParameterNode.switches
+        self._trained = self._root.parameters() if self._given is None else self._given
         self._ragged = [x for x in self._plan.leaves() if isinstance(x, RAGGED)]
         self._ragged = [x for x in self._ragged if x.segments is not None]
-        self._drawn = 0
         self._print()
 
     def _print(self) -> None:
@@ -98,6 +108,8 @@ class CompiledStep:
 
     def __call__(self) -> float:
         """Run one step on the inputs' current values; return the loss."""
+        if self._switches != ParameterNode.switches:
+            self._follow_switches()
         for block, rows in self._shared:
             if block.rows != rows:
                 self._print()
@@ -115,6 +127,15 @@ class CompiledStep:
         loss = self._call(self._address)
         self._root._tick = -1
         return loss
+
+    def _follow_switches(self) -> None:
+        """Plan anew if other parameters are trainable than before."""
+        trained = self._root.parameters()
+        if self._given is not None and all(node.trainable for node in self._given):
+            trained = self._given
+        if trained != self._trained:
+            self._make_plan()
+        self._switches = ParameterNode.switches
 
     def _take_settings(self) -> None:
         if self._optimizer.structure() != self._structure:
