@@ -13,6 +13,7 @@ from . import (
     comparison,
     convolution,
     datasets,
+    fast_math,
     lstm,
     memory,
     readme,
@@ -54,11 +55,16 @@ PARTS: dict[str, Part] = {
     "lstm": _lstm,
     "convolution": lambda r, o: convolution.measure(r, o.quick),
 }
+ON_REQUEST: dict[str, Part] = {
+    "transcendentals": lambda r, o: fast_math.measure(r, o.data, o.quick),
+}
+"""Parts that a whole run leaves out: they take minutes and change seldom."""
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/benchmark", description=__doc__)
-    parser.add_argument("--only", action="append", choices=PARTS, metavar="NAME")
+    parts = PARTS | ON_REQUEST
+    parser.add_argument("--only", action="append", choices=parts, metavar="NAME")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
@@ -77,7 +83,7 @@ def main() -> None:
             recorder.add(Measurement("install", name, {}, failure=reason))
         for name in options.only or PARTS:
             try:
-                PARTS[name](recorder, options)
+                (PARTS | ON_REQUEST)[name](recorder, options)
             except Exception as error:
                 reason = f"{type(error).__name__}: {error}".splitlines()[0]
                 recorder.add(Measurement(name, "wyrm_py", {}, failure=reason))
