@@ -1,59 +1,28 @@
-"""Delimited text of any common kind, read into columns of strings.
+"""Delimited text of any common kind, read into columns of strings or numbers.
 
 The delimiter is found from the first lines, whatever the file is called. The fast
 path is pyarrow's parser; only when that refuses are the lines walked one by one in
 Python, to say which line is wrong and why. What the columns mean is not decided
-here: see ratings.py.
+here: see readers.py and csvfile.py.
 """
 
+from __future__ import annotations
+
 import csv
-import gzip
-import zlib
 from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Collection, Iterator
+from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-import pyarrow.csv
+from wyrm_py.errors import DataError
 
-from wyrm_py.errors import DataError, MissingFileError
+if TYPE_CHECKING:  # slow to import: waits until a file is read
+    import pyarrow as pa
 
 BLANKS = " "  # stands for a run of blanks or tabs
 DELIMITERS = ("\t", "::", ";", "|", ",", BLANKS)  # the first wins a draw
 _SAMPLE_BYTES = 1 << 16
 _SAMPLE_LINES = 200
 _UNIT = "\x1f"  # "unit separator": stands for '::'
-
-
-def read_content(path: str | Path) -> bytes:
-    """Return the bytes of a file, unpacked if they are gzipped.
-
-    Raises
-    ------
-    MissingFileError
-        There is no such file, or it is a folder.
-    DataError
-        The file cannot be read, is empty, or is damaged gzip.
-    """
-    path = Path(path)
-    if not path.exists():
-        raise MissingFileError(f"{path}: there is no such file. Check the path.")
-    if not path.is_file():
-        raise MissingFileError(f"{path} is not a file. Give the path of one file.")
-    try:
-        content = path.read_bytes()
-        if content.startswith(b"\x1f\x8b"):
-            content = gzip.decompress(content)
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise DataError(
-            f"{path}: the gzip data is damaged or cut off ({error}). Fetch it again."
-        ) from error
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}.") from error
-    if not content.strip():
-        raise DataError(f"{path} is empty: at least one line of data is required.")
-    return content
 
 
 class DelimitedText:
@@ -67,11 +36,12 @@ class DelimitedText:
         The text, in UTF-8 with or without a byte order mark (see `encoding`).
     encoding : str
         "utf-8", or "latin-1" as in the item files of MovieLens.
+    delimiter : str of one character, one of `DELIMITERS`, or None
+        None finds it from the first lines, which must have two fields or more.
 
     Attributes
     ----------
     delimiter : str
-        One of `DELIMITERS`.
     width : int
         Number of fields most lines have.
     sample : list of lists of str
@@ -83,17 +53,22 @@ class DelimitedText:
         The content is binary, not in the encoding, or no delimiter is found.
     """
 
-    def __init__(self, name: str, content: bytes, encoding: str = "utf-8") -> None:
+    def __init__(
+        self,
+        name: str,
+        content: bytes,
+        encoding: str = "utf-8",
+        delimiter: str | None = None,
+    ) -> None:
         self.name = name
         self.encoding = encoding
         self.content = content.removeprefix(b"\xef\xbb\xbf")
         self._check_text()
-        head = self.content[:_SAMPLE_BYTES].split(b"\n")
-        if len(self.content) > _SAMPLE_BYTES and len(head) > 1:
-            head.pop()  # cut off in the middle
+        end = self.content.find(b"\n", _SAMPLE_BYTES)
+        head = self.content[: end if end >= 0 else None].split(b"\n")
         lines = [text for line in head if (text := self._decode(line)).strip()]
         lines = lines[:_SAMPLE_LINES]
-        self.delimiter = self._find_delimiter(lines)
+        self.delimiter = delimiter or self._find_delimiter(lines)
         self.sample = [split_line(line, self.delimiter) for line in lines]
         self.width = Counter(map(len, self.sample)).most_common(1)[0][0]
 
@@ -104,7 +79,41 @@ class DelimitedText:
             if text:
                 yield number, text
 
-    def columns(self, positions: list[int], skip: int) -> pa.Table:
+    def explain(
+        self, skip: int, requirement: Callable[[list[str], str], str | None]
+    ) -> None:
+        """Raise a DataError for the first malformed line, if one is found.
+
+        Parameters
+        ----------
+        skip : int
+            0, or 1 where the first line that is not empty is a header.
+        requirement : function of the fields and the text of a line
+            Returns "... required, found ...", or None for a good line. Lines with
+            another number of fields than usual never reach it.
+        """
+        for count, (number, line) in enumerate(self.lines()):
+            fields = split_line(line, self.delimiter)
+            fault = None
+            if len(fields) != self.width:
+                fault = (
+                    f"{self.width} fields are required as in the other lines, found "
+                    f"{len(fields)}: {shorten(line)}"
+                )
+            elif count >= skip:
+                fault = requirement(fields, line)
+            if fault:
+                raise self.malformed(number, fault)
+
+    def malformed(self, number: int, fault: str) -> DataError:
+        """Return the error of one line: what is required and what was found."""
+        return DataError(
+            f"{self.name}, line {number}: {fault}. Correct the line or leave it out."
+        )
+
+    def columns(
+        self, positions: list[int], skip: int, numbers: Collection[int] = ()
+    ) -> pa.Table:
         """Return the columns at `positions` as strings, in that order.
 
         Parameters
@@ -113,17 +122,24 @@ class DelimitedText:
             Each in [0, width); the table's columns are named by them.
         skip : int
             0, or 1 to leave out the first line that is not empty.
+        numbers : positions
+            Those that are float64 rather than strings; NaN and infinity are numbers.
 
         Raises
         ------
         pyarrow.ArrowInvalid
-            A line has another number of fields.
+            A line has another number of fields, or a field is not a number.
         """
+        import pyarrow as pa
+        import pyarrow.csv
+
         names = [str(k) for k in range(self.width)]
+        kinds = dict.fromkeys(names, pa.string())
+        kinds.update((str(k), pa.float64()) for k in numbers)
         quoted = self.delimiter not in ("::", BLANKS)
         content, delimiter = self._prepared(skip)
         if not content.strip():
-            return pa.table({str(k): pa.array([], pa.string()) for k in positions})
+            return pa.table({str(k): pa.array([], kinds[str(k)]) for k in positions})
         return pyarrow.csv.read_csv(
             pa.py_buffer(content),
             read_options=pyarrow.csv.ReadOptions(
@@ -134,7 +150,8 @@ class DelimitedText:
             ),
             convert_options=pyarrow.csv.ConvertOptions(
                 include_columns=[str(k) for k in positions],
-                column_types={name: pa.string() for name in names},
+                column_types=kinds,
+                null_values=[],
                 strings_can_be_null=False,
             ),
         )

@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 from numpy.typing import NDArray
 
-from wyrm_py.data.delimited import DelimitedText, read_content, shorten, split_line
+from wyrm_py.data.delimited import DelimitedText, shorten
+from wyrm_py.data.files import read_content
 from wyrm_py.data.interactions import Interactions, encode_ids
 from wyrm_py.data.roles import ROLES, Wanted, find_columns, is_header, is_number
 from wyrm_py.errors import DataError, MissingColumnError
@@ -62,14 +63,21 @@ def read_ratings(
     content = read_content(path)
     if content.startswith(b"PAR1"):
         return _from_parquet(str(path), content, wanted)
-    return _from_text(DelimitedText(str(path), content), wanted)
+    return parse_ratings(DelimitedText(str(path), content), wanted)
 
 
-def _from_text(text: DelimitedText, wanted: dict[str, Wanted]) -> Interactions:
+def parse_ratings(text: DelimitedText, wanted: dict[str, Wanted]) -> Interactions:
+    """Return the ratings of a text; `wanted` has a name or position for each role.
+
+    Raises
+    ------
+    MissingColumnError, DataError
+        As for `read_ratings`.
+    """
     header = is_header(text.sample, wanted)
     names = text.sample[0] if header else None
     if names is not None and len(names) != text.width:
-        _explain(text, {}, header)
+        text.explain(1, lambda _fields, _line: None)
     try:
         places = find_columns(text.name, names, text.width, wanted)
     except MissingColumnError as error:
@@ -82,7 +90,12 @@ def _from_text(text: DelimitedText, wanted: dict[str, Wanted]) -> Interactions:
         columns = columns.rename_columns(list(places))
         return _assemble(text.name, columns)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, _Unusable) as error:
-        _explain(text, places, header)
+
+        def fault(fields: list[str], line: str) -> str | None:
+            required = _requirement(fields, places)
+            return required and f"{required}, found {shorten(line)}"
+
+        text.explain(int(header), fault)
         raise DataError(f"{text.name} cannot be read: {error}") from error
 
 
@@ -144,24 +157,6 @@ def _seconds(column: pa.ChunkedArray) -> NDArray[np.int64]:
         raise _Unusable("a timestamp is missing or out of range")
     seconds: NDArray[np.int64] = column.cast(pa.int64(), safe=False).to_numpy()
     return seconds
-
-
-def _explain(text: DelimitedText, places: dict[str, int], header: bool) -> None:
-    """Raise the error of the first malformed line, if one is found."""
-    for count, (number, line) in enumerate(text.lines()):
-        fields = split_line(line, text.delimiter)
-        required = None
-        found = shorten(line)
-        if len(fields) != text.width:
-            required = f"{text.width} fields are required as in the other lines"
-            found = f"{len(fields)}: {found}"
-        elif not header or count > 0:
-            required = _requirement(fields, places)
-        if required:
-            raise DataError(
-                f"{text.name}, line {number}: {required}, found {found}. "
-                "Correct the line or leave it out."
-            )
 
 
 def _requirement(fields: list[str], places: dict[str, int]) -> str | None:

@@ -5,10 +5,10 @@ from pathlib import Path
 from wyrm_py.data.delimited import (
     BLANKS,
     DelimitedText,
-    read_content,
     shorten,
     split_line,
 )
+from wyrm_py.data.files import read_content
 from wyrm_py.data.roles import USUAL_NAMES, plain_name
 from wyrm_py.errors import DataError
 
