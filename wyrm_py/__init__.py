@@ -1,9 +1,10 @@
 """wyrm_py: your own sparse model, at the speed of C++, on all cores."""
 
 from wyrm_py import errors, nn
-from wyrm_py.checkpoint import load, save
+from wyrm_py.checkpoint import load, load_model, save, save_model
 from wyrm_py.data.ragged import RaggedColumn
 from wyrm_py.derivatives import finite_difference, gradient
+from wyrm_py.description import from_json, to_json
 from wyrm_py.engines.native.step import CompiledStep, compile
 from wyrm_py.errors import WyrmError
 from wyrm_py.graph.mode import Mode
@@ -15,6 +16,7 @@ from wyrm_py.parallel.evaluate import evaluate
 from wyrm_py.parallel.fit import fit
 from wyrm_py.parallel.history import History
 from wyrm_py.parameters import HogwildParameter
+from wyrm_py.recurrence import scan
 from wyrm_py.samplers import sample_popular, sample_uniform, sample_warp
 
 __all__ = [
@@ -39,11 +41,16 @@ __all__ = [
     "evaluate",
     "finite_difference",
     "fit",
+    "from_json",
     "gradient",
     "load",
+    "load_model",
     "nn",
     "sample_popular",
     "sample_uniform",
     "sample_warp",
     "save",
+    "save_model",
+    "scan",
+    "to_json",
 ]

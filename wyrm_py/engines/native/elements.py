@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from wyrm_py.engines.native.extents import Extents
 from wyrm_py.engines.native.groups import (
     Group,
     Grouping,
@@ -15,48 +14,52 @@ from wyrm_py.engines.native.groups import (
     wide,
 )
 from wyrm_py.engines.native.operands import Operand, buffer
-from wyrm_py.engines.native.writer import Writer
 from wyrm_py.graph.op import Reduction
 
 if TYPE_CHECKING:
+    from wyrm_py.engines.native.region import Loop, Printing
     from wyrm_py.nodes import Application, Node
 
 
 class GroupWriter:
-    """Writes the groups of a step, with one comment a node.
+    """Writes the groups of a region, with one comment a node.
 
-    `cut` says that numbers, too, are kept in memory: the step is printed as
-    several functions.
+    Of a step that is cut into several functions numbers, too, are kept in memory.
     """
 
     def __init__(
         self,
-        writer: Writer,
-        extents: Extents,
+        printing: Printing,
         grouping: Grouping,
         operands: Mapping[Node, Operand],
         applications: Sequence[Application],
-        streams: Sequence[Application],
-        cut: bool,
+        loops: Mapping[Application, Loop],
     ) -> None:
-        self.writer = writer
-        self.extents = extents
+        self.printing = printing
+        self.writer = printing.writer
+        self.extents = printing.extents
+        self.number = printing.number
+        self.cut = printing.cut
         self.grouping = grouping
         self.operands = operands
-        self.streams = streams
-        self.cut = cut
-        self.number: dict[Node, int] = {}
-        for application in applications:
-            for out in application.outputs:
-                self.number[out] = len(self.number)
-        self._pending = [a for a in applications if a.outputs[0] in operands]
+        self.loops = loops
+        self._pending = [
+            a for a in applications if any(out in operands for out in a.outputs)
+        ]
+
+    def describe_all(self) -> None:
+        """Write a comment for each node that has none yet."""
+        self.describe(len(self.number))
 
     def describe(self, last: int) -> None:
         """Write a comment for each node up to number `last` that has none yet."""
         while self._pending and self.number[self._pending[0].outputs[0]] <= last:
             application = self._pending.pop(0)
-            outs = ", ".join(f"v{self.number[out]}" for out in application.outputs)
-            shapes = ", ".join(_shape(out.shape) for out in application.outputs)
+            made = application.outputs
+            if application in self.loops:
+                made = tuple(out for out in made if out in self.operands)
+            outs = ", ".join(f"v{self.number[out]}" for out in made)
+            shapes = ", ".join(_shape(out.shape) for out in made)
             given = ", ".join(
                 f"v{self.number[n]} {_shape(n.shape)}" for n in application.inputs
             )
@@ -178,6 +181,12 @@ class GroupWriter:
 
     def _write_own_loops(self, application: Application) -> None:
         op = application.op
+        if op.random and application in self.printing.streams:
+            # within a loop all draw from its stream
+            self.writer.stream = self.printing.streams[application]
+        if application in self.loops:
+            self.loops[application].write(self.operands)
+            return
         outs = [self.operands[out] for out in application.outputs]
         ins = [
             self.operands.get(n) or buffer("_", n.dtype, self.extents.shapes[n])
@@ -186,8 +195,6 @@ class GroupWriter:
         if isinstance(op, Reduction):
             self._sum_into_memory(application)
             return
-        if op.random:
-            self.writer.stream = stream_name(self.streams.index(application), self.cut)
         op.emit(self.writer, outs[0] if len(outs) == 1 else tuple(outs), *ins)
 
     def _sum_into_memory(self, application: Application) -> None:

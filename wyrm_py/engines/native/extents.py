@@ -87,7 +87,7 @@ class Extents:
 
     @classmethod
     def of(cls, applications: Sequence[Application], batched: bool) -> Extents:
-        """Find the lengths of all outputs of applications, leaves included."""
+        """Find the lengths of all outputs of applications, and within their bodies."""
         found = cls(batch="batch" if batched else None)
         ragged = [n for n in map(_ragged_owner, applications) if n is not None]
         found.ragged = {node: f"entries{k}" for k, node in enumerate(ragged)}
@@ -103,13 +103,12 @@ class Extents:
         probes.append(dict(zip(symbols, _OTHERS, strict=False)))
         runs = [_infer(applications, found, probe) for probe in probes]
         names: dict[tuple[int, ...], Extent] = {}
-        for application in applications:
-            for node in application.outputs:
-                shapes = [run[node].shape for run in runs]
-                found.shapes[node] = tuple(
-                    found._extent(names, symbols, probes, lengths, node)
-                    for lengths in zip(*shapes, strict=True)
-                )
+        for node in runs[0]:
+            shapes = [run[node].shape for run in runs]
+            found.shapes[node] = tuple(
+                found._extent(names, symbols, probes, lengths, node)
+                for lengths in zip(*shapes, strict=True)
+            )
         return found
 
     def _extent(
@@ -228,6 +227,7 @@ def _infer(
             raise ShapeError(message) from None
         several = (inferred,) if isinstance(inferred, Spec) else inferred
         specs.update(zip(application.outputs, several, strict=True))
+        specs.update(application.op.inner_specs(*given))
     return specs
 
 

@@ -110,7 +110,7 @@ class Grouping:
         first = 0
         for source, direct in self.sources(application):
             self._readers.setdefault(source, []).append((application, direct))
-            if source.application.is_leaf:
+            if source.application not in self._place:  # a leaf
                 continue
             place = self._place[source.application]
             first = max(first, place + (not self._together(source, direct, space)))
@@ -201,12 +201,12 @@ def broadcast_extents(shapes: list[Space]) -> Space:
 
 def resolved(node: Node, extents: Extents) -> Node:
     """Return the node whose elements these are, index by index."""
-    while (source := _twin(node, extents)) is not None:
+    while (source := twin(node, extents)) is not None:
         node = source
     return node
 
 
-def _twin(node: Node, extents: Extents) -> Node | None:
+def twin(node: Node, extents: Extents) -> Node | None:
     """Return the input that a node equals, shapes and dtypes agreeing."""
     application = node.application
     if application.is_leaf or application.op.same_as is None:
@@ -222,9 +222,9 @@ def alias(
     """Return the operands of outputs that need no computation, else None."""
     op, out = application.op, application.outputs[0]
     shapes = extents.shapes
-    twin = _twin(out, extents)
-    if twin is not None:
-        return [operands[twin]]
+    source = twin(out, extents)
+    if source is not None:
+        return [operands[source]]
     if not isinstance(op, View):
         return None
     inputs = [

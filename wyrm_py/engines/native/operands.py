@@ -118,6 +118,21 @@ class Operand:
             fast = wide[order.index(source.fast_axis)]
         return Operand(self.dtype, self.extents, read, source.flat, fast)
 
+    def within(self, *lead: str) -> Operand:
+        """Return an operand of the trailing axes, with the leading indices fixed."""
+        rest = self.extents[len(lead) :]
+        whole = self.flat
+        flat = None
+        if whole is not None:
+            base = flat_index(lead, self.extents[: len(lead)])
+            for extent in rest:
+                base = times(group(base), extent.text)
+
+            def flat(position: str) -> str:
+                return whole(plus(base, position))
+
+        return Operand(self.dtype, rest, lambda *i: self.at(*lead, *i), flat)
+
     def gathering(self, table: Operand, rows: Operand) -> Operand:
         """Return an operand of this shape over looked-up rows of a table."""
 

@@ -32,7 +32,8 @@ class Slot:
     kind : "control", "sizes", "settings", "order", "streams", "output",
         "value" (of a parameter block), "state" (block, slot), "constant",
         "collected" (as workspace), "column" (leaf, part of a ragged leaf or ""),
-        "workspace" (extents, more): scratch of that shape and `more` elements
+        "workspace" (extents, more): scratch of that shape and `more` elements,
+        "kernel": the address of a function compiled apart, named as the slot
     """
 
     name: str
@@ -104,6 +105,10 @@ class Slots:
         """Return the operand over scratch memory of a shape (and `more` items)."""
         self.add(name, dtype, "workspace", (extents, 1, more))
         return buffer(name, np.dtype(dtype), extents)
+
+    def kernel(self, family: str, dtype: np.dtype[Any]) -> str:
+        """Return the name of the slot that holds a kernel's address."""
+        return self.add(f"{family}_{type_name(dtype)}", np.uint64, "kernel")
 
     def arguments(self) -> str:
         """Return the parameter list of the emitted function."""

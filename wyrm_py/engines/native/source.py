@@ -8,22 +8,17 @@ arrays the table must name is told by `Source.slots`.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from wyrm_py.engines.native.elements import GroupWriter
+from wyrm_py.engines.native.elements import stream_name
 from wyrm_py.engines.native.extents import Extents
-from wyrm_py.engines.native.groups import (
-    Group,
-    Grouping,
-    alias,
-    resolved,
-    wide,
-)
+from wyrm_py.engines.native.groups import Group, resolved, wide
 from wyrm_py.engines.native.loading import LeafLoader
 from wyrm_py.engines.native.module import AHEAD, Module
-from wyrm_py.engines.native.operands import Operand, local, times, type_name
+from wyrm_py.engines.native.operands import Operand, times
+from wyrm_py.engines.native.region import Printing, Region
 from wyrm_py.engines.native.settings import Settings
 from wyrm_py.engines.native.slots import Slots
 from wyrm_py.engines.native.updates import UpdateWriter
@@ -84,35 +79,35 @@ class Generator:
         self.applications = [a for a in everything if a in live]
         self.streams = plan.random()
         self.slots = Slots(self.extents)
-        self.writer = Writer(depth=2)
+        self.writer = Writer(depth=2, slots=self.slots)
         self.writer.training = optimizer is not None
         self.operands: dict[Node, Operand] = {}
-        self.number: dict[Node, int] = {}
-        self._cut_numbers = 0
-        for application in everything:
-            for out in application.outputs:
-                self.number[out] = len(self.number)
         self.slots.add("control", np.uint64, "control")
         self.slots.add("sizes", np.uint64, "sizes")
         self.loader = LeafLoader(self.slots, self.extents, settings)
+        self.printing = Printing(
+            self.writer,
+            self.extents,
+            self.slots,
+            self.loader,
+            {a: stream_name(k, settings.cut) for k, a in enumerate(self.streams)},
+            settings.cut,
+        )
+        self.printing.enumerate(everything)
 
     def generate(self) -> Source:
         """Return the printed module."""
         for application in self.applications:
             if application.is_leaf:
                 self.loader.add(application, self.operands)
-        leaves = dict(self.operands)
-        self.grouping = Grouping(self.applications, self.extents, leaves, self._kept())
-        self._assign_storage()
-        self.groups = GroupWriter(
-            self.writer,
-            self.extents,
-            self.grouping,
+        self.region = Region(
+            self.printing,
+            self.applications,
             self.operands,
-            self.everything,
-            self.streams,
-            self.settings.cut,
+            self._kept(),
+            described=self.everything,
         )
+        self.grouping = self.region.grouping
         if self.settings.gradients != "apply collected":
             self._write_body()
         if self.optimizer is None:
@@ -146,43 +141,10 @@ class Generator:
 
     def _kept(self) -> set[Node]:
         """Return the values that updates or the caller read from memory."""
-        kept = {pair.values for update in self.plan.updates for pair in update.pairs}
+        pairs = [pair for update in self.plan.updates for pair in update.pairs]
+        kept = {node for pair in pairs for node in (pair.rows, pair.values)}
         kept |= {u.dense for u in self.plan.updates if u.dense is not None}
         return {resolved(node, self.extents) for node in (*kept, self.loss)}
-
-    # -- storage ------------------------------------------------------------
-
-    def _assign_storage(self) -> None:
-        """Give every computed value its operand."""
-        for application in self.applications:
-            if application.is_leaf:
-                continue
-            found = None
-            if application in self.grouping.aliases:
-                found = alias(application, self.extents, self.operands)
-            if found is not None:
-                self.operands.update(zip(application.outputs, found, strict=True))
-                continue
-            for out in application.outputs:
-                self.operands[out] = self._storage(out)
-
-    def _storage(self, out: Node) -> Operand:
-        shape, number = self.extents.shapes[out], self.number[out]
-        letter = "r" if out.spec.is_index else "t"
-        kind: Any = np.dtype(np.uint64) if out.spec.is_index else out.dtype
-        if self.settings.cut and not wide(shape):
-            # cut steps hand numbers from function to function through memory
-            self._cut_numbers += 1
-            name = self.slots.add(
-                f"numbers_{type_name(kind)}",
-                kind,
-                "workspace",
-                ((), 1, len(self.number)),
-            )
-            return local(f"{name}[u64({self._cut_numbers})]", out.dtype, shape)
-        if out in self.grouping.in_memory:
-            return self.slots.workspace(f"{letter}{number}", kind, shape)
-        return local(f"{letter}{number}", out.dtype, shape)
 
     # -- the body -------------------------------------------------------------
 
@@ -195,11 +157,11 @@ class Generator:
         self.loader.write_values(writer)
         for group in self.grouping.groups:
             if group not in early:
-                self.groups.write(group)
+                self.region.write_group(group)
                 self._write_idle(group)
                 if self.settings.cut and writer.loops_since_cut >= MOST_LOOPS:
                     writer.cut()
-        self.groups.describe(len(self.groups.number))
+        self.region.groups.describe_all()
         if self.settings.cut:
             writer.cut()
 
@@ -251,7 +213,7 @@ class Generator:
         with writer.block("if k < end:"):
             names = self.loader.write_rows(writer)
             for group in early:
-                self.groups.write(group)
+                self.region.write_group(group)
                 names += [
                     self.operands[out].at(*("0",) * len(out.shape))
                     for member in group.members

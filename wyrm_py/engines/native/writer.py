@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from wyrm_py.engines.native.extents import Extent
-from wyrm_py.engines.native.operands import Operand
+from wyrm_py.engines.native.layout import layout
+from wyrm_py.engines.native.operands import Operand, plus
+
+if TYPE_CHECKING:
+    from wyrm_py.engines.native.slots import Slots
 
 INDENT = "    "
 
@@ -15,16 +22,18 @@ class Writer:
     """Collects the body of the emitted function.
 
     `loops_written` counts loops, so that a long step can be cut into several
-    functions. `training` is False in an evaluation: then dropout passes all.
+    functions. `slots` is where ops get scratch memory and kernels from. `training`
+    is False in an evaluation: then dropout passes all.
     """
 
-    def __init__(self, depth: int = 0) -> None:
+    def __init__(self, depth: int = 0, slots: Slots | None = None) -> None:
         self.lines: list[str] = []
         self.depth = depth
         self.loops_written = 0
         self._cuts: list[tuple[int, int]] = [(0, 0)]
         self._counts: dict[str, int] = {}
         self.stream: str | None = None
+        self._slots = slots
         self.training = True
 
     def line(self, text: str) -> None:
@@ -82,6 +91,88 @@ class Writer:
         """Write a number into every element of `out`."""
         with self.loops(out.extents) as index:
             self.line(f"{out.at(*index)} = {out.type}({number})")
+
+    @property
+    def slots(self) -> Slots:
+        """The arrays of the step."""
+        if self._slots is None:
+            raise LookupError("this writer stands outside a step")
+        return self._slots
+
+    def workspace(self, dtype: np.dtype[Any], extents: Sequence[Extent]) -> Operand:
+        """Return scratch memory of a shape, with a name of its own."""
+        name = self.slots.unique(None, "w")
+        return self.slots.workspace(name, dtype, tuple(extents))
+
+    def copy(self, out: Operand, x: Operand) -> None:
+        """Copy `x`, of the same shape, into `out`."""
+        with self.loops(out.extents) as index:
+            value = x.at(*index)
+            text = value if x.dtype == out.dtype else f"{out.type}({value})"
+            self.line(f"{out.at(*index)} = {text}")
+
+    def product(
+        self, out: Operand, a: Operand, b: Operand, accumulate: bool = False
+    ) -> None:
+        """Write matrix products of a and b into `out`, or add them to it.
+
+        out : shape (..., M, N), in memory, its last axis side by side
+        a, b : shapes (..., M, K) and (..., K, N); leading axes broadcast
+        """
+        (rows, columns), depth = out.extents[-2:], a.extents[-1]
+        inline = depth.is_one or (rows.is_one and columns.is_one)
+        if not inline:
+            a, b = (self._with_strides(x, out.dtype) for x in (a, b))
+        with self.loops(out.extents[:-2]) as lead:
+            matrices = [out.within(*lead)]
+            for x in (a, b):
+                own = len(x.extents) - 2
+                matrices.append(x.within(*lead[len(lead) - own :]))
+            if inline:
+                self._inner_products(*matrices, accumulate)
+            else:
+                self._gemm(*matrices, accumulate)
+
+    def _with_strides(self, x: Operand, dtype: np.dtype[Any]) -> Operand:
+        """Return `x`, or a copy where kernels cannot read it in place."""
+        if x.dtype == dtype and layout(x) is not None:
+            return x
+        copied = self.workspace(dtype, x.extents)
+        self.copy(copied, x)
+        return copied
+
+    def _inner_products(self, out: Operand, a: Operand, b: Operand, add: bool) -> None:
+        """Write a product that is short along K, or has one element, as loops."""
+        depth = a.extents[1]
+        with self.loop(out.extents[0]) as i, self.loop(out.extents[1]) as j:
+            start = out.at(i, j) if add else f"{out.type}(0)"
+            if depth.is_one:
+                text = f"{a.at(i, '0')} * {b.at('0', j)}"
+                self.line(f"{out.at(i, j)} = {plus(start if add else '0', text)}")
+                return
+            total = self.fresh("s")
+            self.line(f"{total} = {start}")
+            with self.loop(depth) as k:
+                self.line(f"{total} = {total} + {a.at(i, k)} * {b.at(k, j)}")
+            self.line(f"{out.at(i, j)} = {total}")
+
+    def _gemm(self, out: Operand, a: Operand, b: Operand, add: bool) -> None:
+        """Write the call of the kernel; see `runtime.gemm`."""
+        self.loops_written += 1
+        places = []
+        for x, strides in ((out, 1), (a, 2), (b, 2)):
+            place = layout(x)
+            if place is None:
+                raise LookupError("a product needs operands with strides")
+            places += [place.array, place.start, *place.strides[:strides]]
+        sizes = (*out.extents, a.extents[1])
+        arguments = [
+            self.slots.kernel("gemm", out.dtype),
+            *places,
+            *(extent.text for extent in sizes),
+            f"u64({int(add)})",
+        ]
+        self.line(f"gemm({', '.join(arguments)})")
 
     def draw(self) -> str:
         """Draw 64 random bits from the stream of the op being written."""
