@@ -15,6 +15,7 @@ from typing import Any, Self
 import numpy as np
 
 from wyrm_py.errors import GraphError
+from wyrm_py.graph.mode import Mode
 from wyrm_py.leaves import ParameterNode
 from wyrm_py.optim import Optimizer
 from wyrm_py.parameters import HogwildParameter
@@ -36,11 +37,6 @@ class Layer:
     being registered. A layer may be called many times, in one graph or in several;
     all of them train the same parameters.
 
-    Attributes
-    ----------
-    training : bool
-        Which way the layer computes in Python, see `train` and `eval`.
-
     Examples
     --------
     >>> class Scale(Layer):
@@ -53,8 +49,8 @@ class Layer:
 
     __slots__ = ("__dict__", "__weakref__", "_given")  # what is given is no part
 
-    training: bool = True
     _named = False
+    _mode: Mode
     _given: tuple[tuple[Any, ...], dict[str, Any]]
 
     forward: Callable[..., Any] = _no_forward
@@ -63,6 +59,7 @@ class Layer:
         """Remember the constructor's arguments: a file keeps them (`save_model`)."""
         layer = super().__new__(cls)
         layer._given = _as_given(given), _as_given(named)
+        layer._mode = Mode()
         return layer
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
@@ -113,6 +110,16 @@ class Layer:
 
     # -- modes ------------------------------------------------------------
 
+    @property
+    def mode(self) -> Mode:
+        """The switch of `train` and `eval`: give it to `x.dropout(p, self.mode)`."""
+        return self._mode
+
+    @property
+    def training(self) -> bool:
+        """Whether the layer computes as in training; see `train` and `eval`."""
+        return self._mode.training
+
     def train(self) -> Self:
         """Compute as in training (dropout drops), in graphs already built too.
 
@@ -127,7 +134,7 @@ class Layer:
 
     def _switch(self, training: bool) -> Self:
         for layer in self.layers():
-            layer.training = training
+            layer._mode.training = training
         return self
 
     # -- copies and workers -----------------------------------------------
@@ -251,4 +258,4 @@ def _shown(name: str, value: Any) -> bool:
     plain = isinstance(value, str | int | float) or (
         isinstance(value, tuple) and all(isinstance(n, int) for n in value)
     )
-    return plain and not name.startswith("_") and name != "training"
+    return plain and not name.startswith("_")

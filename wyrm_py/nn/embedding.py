@@ -1,0 +1,49 @@
+"""`Embedding`: a vector for each row number."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
+
+from wyrm_py.nn.initialisers import Initialiser, RandomState, normal, parameter
+from wyrm_py.nn.layer import Layer
+from wyrm_py.nodes import Node
+
+
+class Embedding(Layer):
+    """Rows of a trainable table; a step touches only the rows it looks up.
+
+    Parameters
+    ----------
+    rows : int >= 1, how many there are
+    width : int >= 1, length of each
+    initialiser : function (shape, rng); by default normal with std 1 / sqrt(width),
+        so that vectors have a length of about 1
+    random_state : int, Generator or None
+    dtype : float32 or float64
+
+    Attributes
+    ----------
+    weight : ParameterNode, shape (rows, width); its gradient is sparse
+
+    Called with an index node of shape S, or with row numbers that stay, it gives
+    (*S, width). Row numbers outside [0, rows) are an IndexRangeError.
+    """
+
+    def __init__(
+        self,
+        rows: int,
+        width: int,
+        initialiser: Initialiser | None = None,
+        random_state: RandomState = None,
+        dtype: DTypeLike = np.float32,
+    ) -> None:
+        if initialiser is None:
+            initialiser = normal(std=1 / math.sqrt(max(width, 1)))
+        self.weight = parameter(initialiser, (rows, width), random_state, dtype)
+
+    def forward(self, rows: Node | ArrayLike) -> Node:
+        """Look up rows."""
+        return self.weight.index(rows)
