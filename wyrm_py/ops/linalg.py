@@ -44,39 +44,7 @@ class Dot(Op):
         np.matmul(inputs[0], inputs[1], out=out)
 
     def emit(self, writer: Writer, out: Operand, *inputs: Operand) -> None:
-        a, b = inputs
-        if a.fast_axis != 0 and b.fast_axis == 0:
-            self._emit_dots(writer, out, a, b)
-        else:
-            self._emit_rows(writer, out, a, b)
-
-    def _emit_dots(self, writer: Writer, out: Operand, a: Operand, b: Operand) -> None:
-        """One inner product per element: both operands run along K."""
-        with writer.loop(out.extents[0]) as i, writer.loop(out.extents[1]) as j:
-            total = writer.fresh("s")
-            writer.line(f"{total} = {out.type}(0)")
-            with writer.loop(a.extents[1]) as k:
-                writer.line(f"{total} += {a.at(i, k)} * {b.at(k, j)}")
-            writer.line(f"{out.at(i, j)} = {total}")
-
-    def _emit_rows(self, writer: Writer, out: Operand, a: Operand, b: Operand) -> None:
-        """Add rows of b, scaled, to rows of the result."""
-        writer.fill(out, "0")
-        outer = (out.extents[0], a.extents[1])
-        if a.fast_axis == 0:
-            with writer.loop(outer[1]) as k, writer.loop(outer[0]) as i:
-                self._emit_row(writer, out, a, b, i, k)
-        else:
-            with writer.loop(outer[0]) as i, writer.loop(outer[1]) as k:
-                self._emit_row(writer, out, a, b, i, k)
-
-    def _emit_row(
-        self, writer: Writer, out: Operand, a: Operand, b: Operand, i: str, k: str
-    ) -> None:
-        scale = writer.fresh("s")
-        writer.line(f"{scale} = {a.at(i, k)}")
-        with writer.loop(out.extents[1]) as j:
-            writer.line(f"{out.at(i, j)} += {scale} * {b.at(k, j)}")
+        writer.product(out, *inputs)
 
     def gradient(self, g: Node, out: Node, *inputs: Node) -> tuple[Node, Node]:
         a, b = inputs

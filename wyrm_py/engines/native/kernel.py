@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from wyrm_py.engines.native import build
+from wyrm_py.engines.native import build, kernels
 from wyrm_py.engines.native.extents import Extent
 from wyrm_py.engines.native.slots import CONTROL, Slot
 from wyrm_py.engines.native.source import Source
@@ -42,6 +42,13 @@ class State:
 
     block: ParameterBlock
     slot: str | None
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A function compiled apart: each process has it at an address of its own."""
+
+    name: str
 
 
 @dataclass(frozen=True)
@@ -103,6 +110,8 @@ def bind(
             return Own(slot.kind)
         if slot.kind == "sizes":
             return np.array(source.extents.sizes or [0], np.uint64)
+        if slot.kind == "kernel":
+            return Compiled(slot.name) if compiled else np.zeros(1, np.uint64)
         if slot.kind in ("value", "state"):
             block = replaced.get(id(slot.source[0]), slot.source[0])
             return State(block, slot.source[1] if slot.kind == "state" else None)
@@ -180,6 +189,8 @@ class Kernel:
     def _array(self, entry: Any, dtype: Any) -> Array:
         if isinstance(entry, Own):
             return self.control if entry.name == "control" else self.order
+        if isinstance(entry, Compiled):
+            return np.array([kernels.address(entry.name)], np.uint64)
         if isinstance(entry, Scratch):
             return aligned(entry.length, dtype)
         if isinstance(entry, State):

@@ -26,6 +26,7 @@ __all__ = [
     "entry",
     "f4",
     "f8",
+    "gemm",
     "i4",
     "i8",
     "inf",
@@ -201,3 +202,85 @@ def coalesce(rows: Any, values: Any, count: Any, width: Any, slots: Any) -> Any:
                     values[into * width + j] + values[k * width + j]
                 )
     return left
+
+
+# -- kernels: functions compiled apart, called by address ----------------------
+
+
+@intrinsic
+def call_kernel(_typing: Any, address: Any, *arguments: Any) -> Any:
+    """Call the C function of u64 at an address."""
+
+    def generate(context: Any, builder: Any, _signature: Any, given: Any) -> Any:
+        values = cgutils.unpack_tuple(builder, given[1])
+        kind = ir.FunctionType(ir.VoidType(), [value.type for value in values])
+        builder.call(builder.inttoptr(given[0], kind.as_pointer()), values)
+        return context.get_dummy_value()
+
+    numbers = types.StarArgTuple([types.uint64] * len(arguments))
+    return types.void(address, numbers), generate
+
+
+@intrinsic
+def place_of(_typing: Any, array: Any, position: Any) -> Any:
+    """Return the address of array[position]."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kind = signature.args[0]
+        data = context.make_array(kind)(context, builder, arguments[0]).data
+        place = builder.gep(data, [arguments[1]])
+        return builder.ptrtoint(place, ir.IntType(64))
+
+    return types.uint64(array, types.uint64), generate
+
+
+def gemm(
+    kernel: Any,
+    c: Any, c_start: Any, c_row: Any,
+    a: Any, a_start: Any, a_row: Any, a_column: Any,
+    b: Any, b_start: Any, b_row: Any, b_column: Any,
+    rows: Any, columns: Any, depth: Any, more: Any,
+) -> None:  # fmt: skip
+    """Write the matrix product of a and b into c, or add it where `more` is 1.
+
+    All are parts of flat arrays: where they start, and how far apart rows and
+    columns are; c's columns lie side by side. `kernel` holds an address.
+    """
+    left = _matrix(a, a_start, (rows, depth), (a_row, a_column))
+    right = _matrix(b, b_start, (depth, columns), (b_row, b_column))
+    out = _matrix(c, c_start, (rows, columns), (c_row, 1))
+    np.add(left @ right, out if more else 0, out=out)
+
+
+def _matrix(flat: Any, start: Any, shape: Any, strides: Any) -> Any:
+    """Return a part of a flat array as a matrix, or raise if it leaves the array."""
+    size = flat.itemsize
+    lengths = tuple(int(n) for n in shape)
+    steps = tuple(int(step) * size for step in strides)
+    return np.ndarray(lengths, flat.dtype, flat, int(start) * size, steps)
+
+
+@overload(gemm)
+def _gemm(
+    kernel: Any,
+    c: Any, c_start: Any, c_row: Any,
+    a: Any, a_start: Any, a_row: Any, a_column: Any,
+    b: Any, b_start: Any, b_row: Any, b_column: Any,
+    rows: Any, columns: Any, depth: Any, more: Any,
+) -> Any:  # fmt: skip
+    def native(
+        kernel: Any,
+        c: Any, c_start: Any, c_row: Any,
+        a: Any, a_start: Any, a_row: Any, a_column: Any,
+        b: Any, b_start: Any, b_row: Any, b_column: Any,
+        rows: Any, columns: Any, depth: Any, more: Any,
+    ) -> None:  # fmt: skip
+        call_kernel(
+            kernel[0],
+            place_of(c, c_start), c_row,
+            place_of(a, a_start), a_row, a_column,
+            place_of(b, b_start), b_row, b_column,
+            rows, columns, depth, more,
+        )  # fmt: skip
+
+    return native

@@ -1,0 +1,43 @@
+"""Functions compiled once and called by emitted steps through their addresses.
+
+Each is a module of its own in the folder of compiled steps, so that no step pays
+for compiling it again, and a step without it loads nothing. A step finds the
+address in a slot of kind "kernel", named `<family>_<dtype>`, and calls it with
+`runtime.call_kernel`. Sums run in one order: equal shapes give equal bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numba import cfunc, njit, types
+
+from wyrm_py.engines.native import build
+from wyrm_py.engines.native.matrix_product import TEXT as MATRIX_PRODUCT
+
+u64 = np.uint64
+
+TEXTS = {"gemm": MATRIX_PRODUCT}
+"""The source of each family; {kind} is f4 or f8. It defines `run`."""
+
+
+@cache
+def address(name: str) -> int:
+    """Return where a kernel ("gemm_f4") is in this process; compile it if new."""
+    family, _, kind = name.rpartition("_")
+    compiled: Any = build.load(TEXTS[family].format(kind=kind))
+    return int(compiled.address)
+
+
+def part(function: Callable[..., Any]) -> Any:
+    """Compile a function that a kernel calls; no flag lets sums be reordered."""
+    return njit(error_model="numpy")(function)
+
+
+def kernel(count: int) -> Callable[[Callable[..., Any]], Any]:
+    """Compile a function of `count` u64, addresses and numbers, with C's calls."""
+    signature = types.void(*[types.uint64] * count)
+    return cfunc(signature, cache=True, error_model="numpy")  # type: ignore[no-any-return]

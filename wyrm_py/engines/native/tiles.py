@@ -1,0 +1,262 @@
+"""Parts of matrix products that fit the registers, as LLVM functions.
+
+C (rows, columns) = or += A B in three forms: `tile` (rows of B contiguous) scales
+vectors of B by numbers of A, `dots` (rows of A and columns of B contiguous) adds up
+vectors of products, `turn` copies columns into rows so that `tile` fits. Strides
+count numbers. Each sum runs over K in one fixed order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from wyrm_py.engines.native.vectors import (
+    INT,
+    REALS,
+    Values,
+    Vectors,
+    at,
+    calling,
+    define,
+    has_avx512,
+    loop,
+)
+
+ROWS = 6
+VECTORS = 4 if has_avx512() else 2
+"""A full tile is 6 rows of VECTORS registers: 24 of 32, or 12 of 16, hold sums."""
+CHAINS = 8
+"""Sums kept apart in small tiles: a fused step has 4 cycles, two start in each."""
+DOTS = 8
+"""Inner products computed side by side."""
+
+
+def tile(kind: str) -> Any:
+    """Return the intrinsic tile(rows, vectors, c, c_row, a, a_row, a_column, b, b_row,
+    depth, tail, more): `tail` (1 to all) lanes of the last vector count.
+    """
+
+    def build(module: Any) -> Any:
+        name = "wyrm_tile"
+        if name in module.globals:
+            return module.globals[name]
+        where = REALS[kind].as_pointer()
+        given = [where, INT, where, INT, INT, where, INT, INT, INT, INT]
+        function, builder = define(module, name, [INT, INT, *given])
+        rows, vectors, *arguments = function.args
+        number = builder.add(builder.mul(rows, INT(VECTORS)), vectors)
+        end = builder.append_basic_block()
+        switch = builder.switch(number, end)
+        for i in range(1, ROWS + 1):
+            for j in range(1, VECTORS + 1):
+                block = builder.append_basic_block()
+                switch.add_case(INT(i * VECTORS + j), block)
+                builder.position_at_end(block)
+                builder.call(_tile(module, kind, i, j, given), arguments)
+                builder.branch(end)
+        builder.position_at_end(end)
+        builder.ret_void()
+        return function
+
+    return calling(build, kind, (2, 4, 7))
+
+
+def _tile(module: Any, kind: str, rows: int, vectors: int, given: Sequence[Any]) -> Any:
+    function, builder = define(module, f"wyrm_tile_{rows}x{vectors}", given)
+    c, c_row, a, a_row, a_column, b, b_row, depth, tail, more = function.args
+    v = Vectors(builder, kind)
+    last = v.first(tail)
+    masks = [None] * (vectors - 1) + [last]
+    cells = [(i, j) for i in range(rows) for j in range(vectors)]
+
+    def place(i: int, j: int) -> Any:
+        return at(builder, c, (INT(i), c_row), INT(j * v.lanes))
+
+    def step(k: Any, sums: Values) -> Values:
+        right, left = at(builder, b, (k, b_row)), at(builder, a, (k, a_column))
+        wide = [
+            v.load(at(builder, right, INT(j * v.lanes)), mask)
+            for j, mask in enumerate(masks)
+        ]
+        scales = [v.broadcast(at(builder, left, (INT(i), a_row))) for i in range(rows)]
+        pairs = zip(cells, sums, strict=True)
+        return [v.fused(scales[i], wide[j], total) for (i, j), total in pairs]
+
+    apart = max(1, CHAINS // len(cells))
+    width = len(cells)
+
+    def steps(k: Any, sums: Values) -> Values:
+        parts = [sums[u * width : (u + 1) * width] for u in range(apart)]
+        new = [step(builder.add(k, INT(u)), part) for u, part in enumerate(parts)]
+        return [total for part in new for total in part]
+
+    # what is added to is not read where C is only written: it may hold anything
+    again = v.splat(builder.icmp_unsigned("!=", more, INT(0)))
+    started = [
+        v.load(place(i, j), builder.and_(masks[j] or v.everything, again))
+        for i, j in cells
+    ]
+    blank = [v.zero] * (width * (apart - 1))
+    k, sums = loop(builder, INT(0), depth, apart, started + blank, steps)
+    while len(sums) > width:
+        half = len(sums) // 2
+        pairs = zip(sums[:half], sums[half:], strict=True)
+        sums = [builder.fadd(x, y) for x, y in pairs]
+    if apart > 1:
+        _, sums = loop(builder, k, depth, 1, sums, step)
+    for (i, j), total in zip(cells, sums, strict=True):
+        v.store(total, place(i, j), masks[j])
+    builder.ret_void()
+    return function
+
+
+def dots(kind: str, rows: int) -> Any:
+    """Return the intrinsic dots(c, c_row, a, a_row, b, b_column, depth, count, more)
+    for some rows and `count` (1 to DOTS) columns.
+    """
+
+    def build(module: Any) -> Any:
+        name = f"wyrm_dots_{rows}"
+        return module.globals.get(name) or _dots(module, kind, name, rows)
+
+    return calling(build, kind, (0, 2, 4))
+
+
+def _dots(module: Any, kind: str, name: str, rows: int) -> Any:
+    where = REALS[kind].as_pointer()
+    given = [where, INT, where, INT, where, INT, INT, INT, INT]
+    function, builder = define(module, name, given)
+    c, c_row, a, a_row, b, b_column, depth, count, more = function.args
+    v = Vectors(builder, kind)
+    left = [at(builder, a, (INT(i), a_row)) for i in range(rows)]
+    right = _columns(builder, b, b_column, count, DOTS)
+
+    def step(k: Any, sums: Values, mask: Any = None) -> Values:
+        xs = [v.load(at(builder, pointer, k), mask) for pointer in left]
+        ys = [v.load(at(builder, pointer, k), mask) for pointer in right]
+        pairs = [(x, y) for x in xs for y in ys]
+        return [v.fused(x, y, s) for (x, y), s in zip(pairs, sums, strict=True)]
+
+    blank = [v.zero] * (rows * DOTS)
+    k, sums = loop(builder, INT(0), depth, v.lanes, blank, step)
+    # the last loop runs once or never, over what is left of K
+    left_over = v.first(builder.sub(depth, k))
+    end = builder.add(depth, INT(v.lanes - 1))
+    _, sums = loop(
+        builder, k, end, v.lanes, sums, lambda k, sums: step(k, sums, left_over)
+    )
+    out = Vectors(builder, kind, DOTS)
+    mask = out.first(count)
+    again = builder.and_(mask, out.splat(builder.icmp_unsigned("!=", more, INT(0))))
+    for i in range(rows):
+        place = at(builder, c, (INT(i), c_row))
+        total = _lane_sums(v, sums[i * DOTS : (i + 1) * DOTS])
+        out.store(builder.fadd(total, out.load(place, again)), place, mask)
+    builder.ret_void()
+    return function
+
+
+def _columns(builder: Any, b: Any, stride: Any, count: Any, wanted: int) -> Values:
+    """Return the addresses of columns; the last one again beyond `count`."""
+    last = builder.sub(count, INT(1))
+    numbers = [
+        builder.select(builder.icmp_unsigned("<", INT(j), count), INT(j), last)
+        for j in range(wanted)
+    ]
+    return [at(builder, b, (number, stride)) for number in numbers]
+
+
+def _lane_sums(v: Vectors, vectors: Values) -> Any:
+    """Return one vector with the sum of the lanes of each vector.
+
+    Groups of lanes are halved: the lower halves of two vectors side by side, plus
+    the upper ones, are a vector with groups half as long.
+    """
+    group = v.lanes
+    while group > 1:
+        half = group // 2
+        starts = range(0, v.lanes, group)
+        low = [g + k for g in starts for k in range(half)]
+        if len(vectors) > 1:
+            low += [v.lanes + lane for lane in low]
+            pairs = list(zip(vectors[::2], vectors[1::2], strict=True))
+        else:
+            low = low[: DOTS * half]
+            pairs = [(vectors[0], vectors[0])]
+        high = [lane + half for lane in low]
+        vectors = [
+            v.builder.fadd(v.shuffle(x, y, low), v.shuffle(x, y, high))
+            for x, y in pairs
+        ]
+        group = half
+    return vectors[0]
+
+
+def turn(kind: str) -> Any:
+    """Return the intrinsic turn(to, to_row, b, b_column, depth, count): copy `count`
+    (1 to all lanes) contiguous columns of length `depth` into rows of one vector.
+
+    Rows up to the next multiple of the lanes are written too.
+    """
+
+    def build(module: Any) -> Any:
+        name = "wyrm_turn"
+        return module.globals.get(name) or _turn(module, kind, name)
+
+    return calling(build, kind, (0, 2))
+
+
+def _turn(module: Any, kind: str, name: str) -> Any:
+    where = REALS[kind].as_pointer()
+    function, builder = define(module, name, [where, INT, where, INT, INT, INT])
+    to, to_row, b, b_column, depth, count = function.args
+    v = Vectors(builder, kind)
+    columns = _columns(builder, b, b_column, count, v.lanes)
+
+    def copy(mask: Any) -> Callable[[Any, Values], Values]:
+        def body(k: Any, _: Values) -> Values:
+            block = [v.load(at(builder, column, k), mask) for column in columns]
+            for i, row in enumerate(_transposed(v, block)):
+                v.store(row, at(builder, to, (builder.add(k, INT(i)), to_row)))
+            return []
+
+        return body
+
+    k, _ = loop(builder, INT(0), depth, v.lanes, [], copy(None))
+    end = builder.add(depth, INT(v.lanes - 1))
+    loop(builder, k, end, v.lanes, [], copy(v.first(builder.sub(depth, k))))
+    builder.ret_void()
+    return function
+
+
+def _transposed(v: Vectors, block: Values) -> Values:
+    """Return a square block with rows and columns exchanged, by halves of halves."""
+    half = v.lanes // 2
+    while half:
+        low = [k - half + v.lanes if k & half else k for k in range(v.lanes)]
+        high = [k + v.lanes if k & half else k + half for k in range(v.lanes)]
+        for i in range(v.lanes):
+            if not i & half:
+                x, y = block[i], block[i + half]
+                block[i], block[i + half] = v.shuffle(x, y, low), v.shuffle(x, y, high)
+        half //= 2
+    return block
+
+
+def move(kind: str) -> Any:
+    """Return the intrinsic move(to, start) that copies one number."""
+
+    def build(module: Any) -> Any:
+        name = "wyrm_move"
+        if name in module.globals:
+            return module.globals[name]
+        where = REALS[kind].as_pointer()
+        function, builder = define(module, name, [where, where])
+        function.attributes.discard("noinline")
+        to, start = function.args
+        builder.store(builder.load(start), to)
+        builder.ret_void()
+        return function
+
+    return calling(build, kind, (0, 1))
