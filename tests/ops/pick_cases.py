@@ -1,4 +1,4 @@
-"""Cases of the picking ops: entries by label, and the cross-entropy of labels."""
+"""Cases of ops of losses: entries by label, the cross-entropy, a clamped logarithm."""
 
 import autograd.numpy as anp
 import numpy as np
@@ -6,6 +6,7 @@ from autograd.scipy.special import logsumexp
 from ops.case import case
 
 import wyrm_py as wp
+from wyrm_py.ops.clamped import ClampedLn
 from wyrm_py.ops.pick import CrossEntropy
 
 LABELS = [
@@ -67,6 +68,9 @@ def _cases():
         lambda a: a._apply_many(CrossEntropy(-1), wp.IndexInputNode([3, 0, 3]))[1],
         lambda a: anp.exp(a - logsumexp(a, axis=-1, keepdims=True)),
         (3, 4),
+    )
+    yield case(
+        "clamped ln", lambda a: a.apply(ClampedLn()), anp.log, (3, 4), draw="positive"
     )
 
 
