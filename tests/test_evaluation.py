@@ -8,8 +8,20 @@ import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wyrm_py.errors import DataError, SettingError, ShapeError
-from wyrm_py.evaluation import popularity_metrics, ranking_metrics
+import wyrm_py as wp
+from wyrm_py.errors import (
+    DataError,
+    DTypeError,
+    IndexRangeError,
+    SettingError,
+    ShapeError,
+)
+from wyrm_py.evaluation import (
+    accuracy,
+    perplexity,
+    popularity_metrics,
+    ranking_metrics,
+)
 from wyrm_py.ranking import rank_users
 
 
@@ -19,7 +31,7 @@ def mean(values):
 
 def oracle(scores, train, test, top):
     """Sort whole lists and compare all pairs, straight from the definitions."""
-    aucs, precisions, recalls, mrrs, ndcgs = [], [], [], [], []
+    aucs, precisions, recalls, f1s, mrrs, ndcgs = [], [], [], [], [], []
     for user, row in enumerate(scores.tolist()):
         seen = {i for i, value in enumerate(train[user]) if value}
         good = {i for i, value in enumerate(test[user]) if value} - seen
@@ -33,18 +45,25 @@ def oracle(scores, train, test, top):
         hits = [i in good for i in ranked[:top]]
         precisions.append(sum(hits) / top)
         recalls.append(sum(hits) / len(good))
+        both = precisions[-1] + recalls[-1]
+        f1s.append(2 * precisions[-1] * recalls[-1] / both if both else 0)
         first = next(k for k, i in enumerate(ranked) if i in good)
         mrrs.append(1 / (first + 1))
         gain = sum(hit / math.log2(k + 2) for k, hit in enumerate(hits))
         ideal = sum(1 / math.log2(k + 2) for k in range(min(top, len(good))))
         ndcgs.append(gain / ideal)
-    return [mean(aucs), mean(precisions), mean(recalls), mean(mrrs), mean(ndcgs)]
+    return [*map(mean, (aucs, precisions, recalls, f1s, mrrs, ndcgs))]
 
 
 def values(metrics):
     return [
-        metrics.auc, metrics.precision, metrics.recall, metrics.mrr, metrics.ndcg
-    ]  # fmt: skip
+        metrics.auc,
+        metrics.precision,
+        metrics.recall,
+        metrics.f1,
+        metrics.mrr,
+        metrics.ndcg,
+    ]
 
 
 def random_case(seed, n_users=12, n_items=40, width=3, whole=True, density=0.2):
@@ -132,9 +151,9 @@ def test_a_perfect_model_scores_one_and_a_constant_one_gets_no_credit():
     test = sp.csr_array(np.eye(4))
     train = sp.csr_array((4, 4))
     perfect = ranking_metrics(np.eye(4), np.eye(4), train, test, top=1)
-    assert values(perfect) == [1, 1, 1, 1, 1]
+    assert values(perfect) == [1, 1, 1, 1, 1, 1]
     constant = ranking_metrics(np.ones((4, 1)), np.ones((4, 1)), train, test, top=1)
-    assert values(constant) == [0.5, 0, 0, 0.25, 0]
+    assert values(constant) == [0.5, 0, 0, 0, 0.25, 0]
 
 
 def test_popularity_ranks_by_train_counts():
@@ -196,3 +215,81 @@ def test_wrong_input_is_refused():
         ranking_metrics(users, items, *matrices, n_jobs=0)
     with pytest.raises(DataError, match="no user has a test positive"):
         ranking_metrics(users, items, matrices[1], matrices[1])
+
+
+@pytest.mark.parametrize("shape", [(1,), (7,), (5, 3), (2, 3, 4)])
+def test_accuracy_of_scores_is_that_of_their_best_classes(shape):
+    rng = np.random.default_rng(len(shape))
+    scores = rng.integers(0, 4, (*shape, 3)).astype(np.float32)  # with ties
+    targets = rng.integers(0, 3, shape)
+    right = [
+        row.tolist().index(max(row)) == target
+        for row, target in zip(scores.reshape(-1, 3), targets.ravel(), strict=True)
+    ]
+    assert accuracy(scores, targets) == sum(right) / len(right)
+    assert accuracy(scores.argmax(-1), targets) == sum(right) / len(right)
+
+
+def test_accuracy_of_labels():
+    assert accuracy([1, 0, 2, 2], [1, 1, 2, 0]) == 0.5
+    assert accuracy(["cat", "dog"], ["cat", "cat"]) == 0.5
+    assert accuracy(np.array([0.2, -1.0, 3.0]) > 0, [True, True, True]) == 2 / 3
+    assert accuracy(np.eye(3), np.arange(3, dtype=np.uint8)) == 1
+
+
+def test_accuracy_refuses_what_it_cannot_judge():
+    with pytest.raises(ShapeError, match=r"got \(2,\) for \(3,\)"):
+        accuracy([1, 2], [1, 2, 3])
+    with pytest.raises(ShapeError, match="at least one target"):
+        accuracy([], [])
+    with pytest.raises(ShapeError, match="one axis of classes"):
+        accuracy(np.zeros((2, 3, 4)), [0, 1])
+    with pytest.raises(ShapeError, match="one axis of classes"):
+        accuracy(np.zeros((2, 0)), [0, 1])
+    with pytest.raises(DTypeError, match="threshold"):
+        accuracy([0.1, 0.9], [0, 1])
+    with pytest.raises(DTypeError, match="targets"):
+        accuracy([0, 1], [0.0, 1.0])
+    with pytest.raises(DTypeError, match="targets integers"):
+        accuracy(np.eye(2), ["a", "b"])
+    with pytest.raises(DataError, match=r"found nan at \(1, 0\)"):
+        accuracy([[0, 1], [np.nan, 0]], [0, 1])
+    for target in (-1, 2):
+        with pytest.raises(IndexRangeError, match=r"\[0, 2\)"):
+            accuracy(np.eye(2), [0, target])
+
+
+def test_perplexity_is_the_number_of_equally_likely_symbols():
+    for symbols in (1, 2, 27, 50_000):
+        assert perplexity(math.log(symbols)) == pytest.approx(symbols, rel=1e-14)
+    assert perplexity(0.5 * math.log(2) + 0.5 * math.log(8)) == pytest.approx(4)
+    assert perplexity(np.float32(0)) == 1
+    assert perplexity(1e4) == perplexity(math.inf) == math.inf
+    for impossible in (-0.1, math.nan):
+        with pytest.raises(DataError, match="zero or more"):
+            perplexity(impossible)
+
+
+def test_perplexity_of_a_graph_is_the_product_of_its_probabilities():
+    scores = np.random.default_rng(0).normal(size=(6, 4))
+    targets = np.array([0, 3, 1, 1, 2, 0])
+    logits = wp.InputNode(np.zeros((1, 4)), dtype=np.float64)
+    chances = wp.evaluate(logits.softmax(), {logits: scores}).reshape(6, 4)
+    held = chances[np.arange(6), targets]
+    mean_loss = float(-np.log(held).mean())
+    assert perplexity(mean_loss) == pytest.approx(np.prod(held) ** (-1 / 6), rel=1e-12)
+
+
+def test_the_last_item_held_out_is_found_at_its_rank():
+    """Reciprocal rank as for sequences: last item left out, seen ones excluded."""
+    data = wp.data.Interactions(
+        [0, 0, 0, 1, 1], [0, 1, 2, 3, 0], timestamps=[1, 2, 3, 1, 2]
+    )
+    train, test = wp.data.leave_out_split(data, latest=True)
+    item = {int(name): code for code, name in enumerate(data.item_ids)}
+    scores = np.zeros((2, 4))
+    scores[0, [item[0], item[1]]] = 9  # seen: they do not count
+    scores[0, item[2]] = scores[0, item[3]] = 1  # a tie counts against: rank 2
+    scores[1, item[0]] = 5  # rank 1
+    metrics = ranking_metrics(scores, np.eye(4), train.csr(), test.csr(), top=1)
+    assert metrics.mrr == (1 / 2 + 1) / 2

@@ -1,5 +1,6 @@
-"""How well a model ranks: AUC, precision, recall, reciprocal rank and NDCG.
+"""How good a model is: metrics of ranking, of classification and of language models.
 
+AUC, precision, recall, F1, reciprocal rank and NDCG rank all items for each user.
 Scores are inner products of user and item vectors, made and counted user by user in
 the native kernel of ranking.py, which releases the GIL: blocks of users go to threads.
 """
@@ -15,7 +16,14 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import ArrayLike, NDArray
 
-from wyrm_py.errors import DataError, SettingError, ShapeError
+from wyrm_py.errors import (
+    DataError,
+    DTypeError,
+    IndexRangeError,
+    SettingError,
+    ShapeError,
+)
+from wyrm_py.leaves import as_array
 from wyrm_py.ranking import native_ranking
 
 _BLOCKS_PER_WORKER = 4  # evens out users with few and with many positives
@@ -32,6 +40,8 @@ class RankingMetrics:
         tie counts half. Users without a negative have no pairs and are left out.
     precision, recall : float in [0, 1]
         Positives among the `top` best items, divided by `top` and by the positives.
+    f1 : float in [0, 1]
+        Harmonic mean of precision and recall, user by user, then their mean.
     mrr : float in (0, 1]
         One over the rank of the first positive.
     ndcg : float in [0, 1]
@@ -52,6 +62,7 @@ class RankingMetrics:
     auc: float
     precision: float
     recall: float
+    f1: float
     mrr: float
     ndcg: float
     top: int
@@ -142,10 +153,12 @@ def ranking_metrics(
         job.result()
     auc = results[~np.isnan(results[:, 0]), 0]
     means = results[:, 1:].mean(axis=0)
+    f1 = 2 * results[:, 1] / (top + np.diff(wanted.indptr)[rows])
     return RankingMetrics(
         auc=float(auc.mean()) if len(auc) else float("nan"),
         precision=float(means[0] / top),
         recall=float(means[1]),
+        f1=float(f1.mean()),
         mrr=float(means[2]),
         ndcg=float(means[3]),
         top=top,
@@ -175,6 +188,107 @@ def popularity_metrics(
     return ranking_metrics(
         everyone, counts[:, None], hidden, test, top=top, n_jobs=n_jobs
     )
+
+
+def accuracy(predictions: ArrayLike, targets: ArrayLike) -> float:
+    """Return the share of targets that are predicted right.
+
+    Parameters
+    ----------
+    predictions : labels of the shape of the targets, or finite scores (..., C)
+        Integers, bools or strings are labels. Of scores, one axis more than the
+        targets have, the class of the highest counts, the first one of a tie.
+    targets : labels of any shape but an empty one; with scores, integers in [0, C)
+
+    Raises
+    ------
+    ShapeError
+        The shapes do not belong together, or there are no targets.
+    DTypeError
+        Predictions of the shape of the targets are floats, or targets are no labels.
+    DataError
+        A score is NaN or infinite.
+    IndexRangeError
+        A target is not in [0, C).
+    """
+    found = as_array("accuracy: predictions", predictions)
+    wanted = as_array("accuracy: targets", targets)
+    if wanted.size == 0 or found.shape[: wanted.ndim] != wanted.shape:
+        raise ShapeError(
+            "accuracy: labels of the shape of the targets, or scores with one axis "
+            f"more, are required for at least one target, got {found.shape} for "
+            f"{wanted.shape}."
+        )
+    for name, labels in (("targets", wanted), ("predictions", found)):
+        if labels.ndim == wanted.ndim and labels.dtype.kind not in "iubUT":
+            raise DTypeError(
+                f"accuracy: {name} of shape {labels.shape} must be labels (integers, "
+                f"bools or strings), got dtype {labels.dtype}. Compare with a "
+                "threshold first, such as `scores > 0`, or use `.astype(int)`."
+            )
+    if found.ndim > wanted.ndim:
+        found = _classes(found, wanted)
+    return float(np.mean(found == wanted))
+
+
+def _classes(scores: NDArray[Any], targets: NDArray[Any]) -> NDArray[np.int64]:
+    if scores.ndim != targets.ndim + 1 or scores.shape[-1] == 0:
+        raise ShapeError(
+            f"accuracy: scores of shape {targets.shape} and one axis of classes are "
+            f"required, got {scores.shape}."
+        )
+    if scores.dtype.kind not in "fiu" or targets.dtype.kind not in "iu":
+        raise DTypeError(
+            "accuracy: scores are numbers and their targets integers, got "
+            f"{scores.dtype} and {targets.dtype}."
+        )
+    if not np.isfinite(scores).all():
+        place = tuple(int(k) for k in np.argwhere(~np.isfinite(scores))[0])
+        raise DataError(
+            f"accuracy: finite scores are required, found {scores[place]} at {place}. "
+            "Has the training diverged? Lower the learning rate."
+        )
+    classes = scores.shape[-1]
+    if targets.min() < 0 or targets.max() >= classes:
+        raise IndexRangeError(
+            f"accuracy: targets must be in [0, {classes}), the classes there are "
+            f"scores of, found {targets.min()} to {targets.max()}."
+        )
+    found: NDArray[np.int64] = scores.argmax(axis=-1)
+    return found
+
+
+def perplexity(cross_entropy: float) -> float:
+    """Return exp(cross entropy): between how many symbols a model hesitates.
+
+    Parameters
+    ----------
+    cross_entropy : float >= 0
+        Mean of -ln(probability of the right symbol) over the symbols, in nats, such as
+        `History.losses` holds for the cross entropy of each symbol.
+
+    Returns
+    -------
+    float in [1, inf]
+        A uniform model over V symbols has perplexity V.
+
+    Raises
+    ------
+    DataError
+        It is negative or NaN.
+
+    Notes
+    -----
+    Source: Jelinek, Mercer, Bahl and Baker, "Perplexity - a measure of the difficulty
+    of speech recognition tasks", 1977.
+    """
+    if not cross_entropy >= 0:
+        raise DataError(
+            "perplexity: a mean cross entropy of zero or more is required, in nats, "
+            f"got {cross_entropy}."
+        )
+    with np.errstate(over="ignore"):
+        return float(np.exp(np.float64(cross_entropy)))
 
 
 def _vectors(name: str, values: ArrayLike) -> NDArray[np.float32]:

@@ -1,14 +1,26 @@
-"""Ids of users or items: found by their text, kept in files without pickle."""
+"""Ids of users or items: numbered, found by their text, kept without pickle."""
+
+from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from wyrm_py.errors import CorruptCheckpointError, UnknownIdError
+from wyrm_py.errors import (
+    CorruptCheckpointError,
+    DataError,
+    DTypeError,
+    UnknownIdError,
+)
+
+if TYPE_CHECKING:  # slow to import: waits until ids are encoded
+    import pyarrow as pa
+
+Ids = Sequence[Any] | ArrayLike
 
 _COMPARED = 20_000  # ids looked through for similar ones, to answer at once
 
@@ -96,3 +108,69 @@ class IdTable:
                 f"The {kind} ids of the model cannot be read ({error})."
             ) from error
         return cls(ids, kind)
+
+
+def encode_ids(
+    column: pa.ChunkedArray, name: str, first_row: int = 0
+) -> tuple[NDArray[np.int32], NDArray[Any]]:
+    """Return codes, shape (N,), and the ids they stand for, shape (number of ids,).
+
+    Raises
+    ------
+    DataError
+        An id is missing; the message counts rows from `first_row`.
+    DTypeError
+        Ids of this type cannot be told apart.
+    """
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    try:
+        encoded = column.dictionary_encode(null_encoding="mask").unify_dictionaries()
+        chunks = [chunk.indices for chunk in encoded.chunks]
+        ids = encoded.chunk(0).dictionary if chunks else pa.array([], column.type)
+    except (pa.ArrowNotImplementedError, pa.ArrowInvalid) as error:
+        raise DTypeError(
+            f"{name}: ids must be numbers, strings or dates, got {column.type}."
+        ) from error
+    missing = column.is_null(nan_is_null=True)
+    row = missing.index(True).as_py()
+    if row >= 0:
+        raise DataError(
+            f"{name}: an id is required in every row, row {row + first_row} has none."
+        )
+    codes = [chunk.to_numpy(zero_copy_only=False) for chunk in chunks]
+    joined = np.concatenate(codes) if codes else np.empty(0)
+    return joined.astype(np.int32), _to_numpy(ids)
+
+
+def _to_numpy(ids: pa.Array) -> NDArray[Any]:
+    import pyarrow as pa
+
+    if pa.types.is_integer(ids.type) or pa.types.is_floating(ids.type):
+        return np.ascontiguousarray(ids.to_numpy(zero_copy_only=False))
+    table = np.empty(len(ids), object)
+    table[:] = ids.to_pylist()
+    return table
+
+
+def ids_to_arrow(name: str, ids: Ids) -> pa.ChunkedArray:
+    """Return a column of ids of any one type, shape (N,), as Arrow holds it.
+
+    Raises
+    ------
+    DTypeError
+        The ids are of mixed or unusable types.
+    """
+    import pyarrow as pa
+
+    values = np.asarray(ids) if not isinstance(ids, np.ndarray) else ids
+    if values.dtype.kind in "UOST" or values.dtype.isnative is False:
+        values = list(ids)  # type: ignore[arg-type, assignment]
+    try:
+        return pa.chunked_array([pa.array(values)])
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+        raise DTypeError(
+            f"{name}: ids of one type are required ({error}). Convert them with `str`."
+        ) from error

@@ -6,23 +6,19 @@ split.py cuts them into train and test parts.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import scipy.sparse
 from numpy.typing import ArrayLike, NDArray
 
 from wyrm_py.data.histories import Histories
+from wyrm_py.data.ids import Ids, encode_ids, ids_to_arrow
 from wyrm_py.data.ragged import RaggedColumn, gather_spans
 from wyrm_py.data.rows import RandomState, as_rows, batch_rows, even_rows, generator
 from wyrm_py.errors import DataError, DTypeError, IndexRangeError, ShapeError
 from wyrm_py.leaves import as_array
-
-if TYPE_CHECKING:  # slow to import: waits until ids are encoded
-    import pyarrow as pa
-
-Ids = Sequence[Any] | ArrayLike
 
 _LATEST = 2.0**62  # seconds, so that they fit into 64 bits
 _MOST_IDS = 2**31  # codes are int32
@@ -86,8 +82,8 @@ class Interactions:
         weights: ArrayLike | None = None,
     ) -> None:
         _require_one_length(users, items, ratings, timestamps, weights)
-        user_codes, user_ids = encode_ids(_to_arrow("users", users), "users")
-        item_codes, item_ids = encode_ids(_to_arrow("items", items), "items")
+        user_codes, user_ids = encode_ids(ids_to_arrow("users", users), "users")
+        item_codes, item_ids = encode_ids(ids_to_arrow("items", items), "items")
         self._fill(user_codes, item_codes, ratings, timestamps, weights)
         self.user_ids, self.item_ids = user_ids, item_ids
 
@@ -360,62 +356,3 @@ def _seconds(given: Any) -> NDArray[np.int64]:
             f"{as_array('timestamps', given)[row]} in row {row}. Leave such rows out."
         )
     return np.ascontiguousarray(array).astype(np.int64)
-
-
-def encode_ids(
-    column: pa.ChunkedArray, name: str, first_row: int = 0
-) -> tuple[NDArray[np.int32], NDArray[Any]]:
-    """Return codes, shape (N,), and the ids they stand for, shape (number of ids,).
-
-    Raises
-    ------
-    DataError
-        An id is missing; the message counts rows from `first_row`.
-    DTypeError
-        Ids of this type cannot be told apart.
-    """
-    import pyarrow as pa
-
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    try:
-        encoded = column.dictionary_encode(null_encoding="mask").unify_dictionaries()
-        chunks = [chunk.indices for chunk in encoded.chunks]
-        ids = encoded.chunk(0).dictionary if chunks else pa.array([], column.type)
-    except (pa.ArrowNotImplementedError, pa.ArrowInvalid) as error:
-        raise DTypeError(
-            f"{name}: ids must be numbers, strings or dates, got {column.type}."
-        ) from error
-    missing = column.is_null(nan_is_null=True)
-    row = missing.index(True).as_py()
-    if row >= 0:
-        raise DataError(
-            f"{name}: an id is required in every row, row {row + first_row} has none."
-        )
-    codes = [chunk.to_numpy(zero_copy_only=False) for chunk in chunks]
-    joined = np.concatenate(codes) if codes else np.empty(0)
-    return joined.astype(np.int32), _to_numpy(ids)
-
-
-def _to_numpy(ids: pa.Array) -> NDArray[Any]:
-    import pyarrow as pa
-
-    if pa.types.is_integer(ids.type) or pa.types.is_floating(ids.type):
-        return np.ascontiguousarray(ids.to_numpy(zero_copy_only=False))
-    table = np.empty(len(ids), object)
-    table[:] = ids.to_pylist()
-    return table
-
-
-def _to_arrow(name: str, ids: Ids) -> pa.ChunkedArray:
-    import pyarrow as pa
-
-    values = np.asarray(ids) if not isinstance(ids, np.ndarray) else ids
-    if values.dtype.kind in "UOST" or values.dtype.isnative is False:
-        values = list(ids)  # type: ignore[arg-type, assignment]
-    try:
-        return pa.chunked_array([pa.array(values)])
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
-        raise DTypeError(
-            f"{name}: ids of one type are required ({error}). Convert them with `str`."
-        ) from error

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from wyrm_py.data.delimited import DelimitedText, shorten
 from wyrm_py.data.files import read_content
-from wyrm_py.data.interactions import Interactions, encode_ids
+from wyrm_py.data.ids import encode_ids
+from wyrm_py.data.interactions import Interactions
 from wyrm_py.data.roles import ROLES, Wanted, find_columns, is_header, is_number
 from wyrm_py.errors import DataError, MissingColumnError
 
