@@ -3,8 +3,14 @@
 from wyrm_py import errors, nn
 from wyrm_py.checkpoint import load, load_model, save, save_model
 from wyrm_py.data.ragged import RaggedColumn
-from wyrm_py.derivatives import finite_difference, gradient
+from wyrm_py.derivatives import (
+    finite_difference,
+    gradient,
+    hessian_vector_product,
+    jacobian,
+)
 from wyrm_py.description import from_json, to_json
+from wyrm_py.drawing import Drawing, draw
 from wyrm_py.engines.native.step import CompiledStep, compile
 from wyrm_py.errors import WyrmError
 from wyrm_py.graph.mode import Mode
@@ -23,6 +29,7 @@ __all__ = [
     "SGD",
     "Adagrad",
     "CompiledStep",
+    "Drawing",
     "History",
     "HogwildParameter",
     "IndexInputNode",
@@ -37,12 +44,15 @@ __all__ = [
     "Spec",
     "WyrmError",
     "compile",
+    "draw",
     "errors",
     "evaluate",
     "finite_difference",
     "fit",
     "from_json",
     "gradient",
+    "hessian_vector_product",
+    "jacobian",
     "load",
     "load_model",
     "nn",

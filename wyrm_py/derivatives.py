@@ -1,16 +1,23 @@
-"""Gradients as nodes, and the checker that compares them with differences."""
+"""Gradients as nodes, Jacobians, and the checker that compares with differences."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from wyrm_py.engines import numpy as engine
 from wyrm_py.engines.plan import OnesLike
-from wyrm_py.errors import DTypeError, GraphError
+from wyrm_py.errors import DTypeError, GraphError, ShapeError
 from wyrm_py.graph.gradient import reverse
 from wyrm_py.graph.op import Array
-from wyrm_py.leaves import InputNode, ParameterNode
+from wyrm_py.leaves import Constant, InputNode, ParameterNode
 from wyrm_py.nodes import Node, apply, symbolic
+from wyrm_py.ops.join import ZerosLike
+
+if TYPE_CHECKING:
+    from wyrm_py.ops.methods import Value
 
 
 def gradient(output: Node, node: Node) -> Node:
@@ -35,14 +42,115 @@ def gradient(output: Node, node: Node) -> Node:
     """
     with symbolic():
         (seed,) = apply(OnesLike(), output)
-        flows = reverse({output: seed}, lambda other: other is node)
-        if node not in flows:
-            raise GraphError(
-                f"gradient: none flows from {output!r} to {node!r}. Take it by a "
-                "node that the output is computed from."
-            )
-        found = flows[node].total(node)
-    return found.forward()
+        (found,) = _gradients(output, [node], seed)
+    return _flowing("gradient", output, node, found).forward()
+
+
+def jacobian(output: Node, node: Node) -> Array:
+    """Return the derivatives of every element of `output` by every one of `node`.
+
+    At the current values of the leaves; random draws are held fixed. The Hessian
+    of a loss is `jacobian(gradient(loss, node), node)`.
+
+    Parameters
+    ----------
+    output : node of any shape
+    node : a node of floats under `output`
+
+    Returns
+    -------
+    array of shape (*output.shape, *node.shape), made by one backward pass for
+    each element of `output`
+
+    Raises
+    ------
+    GraphError
+        If no gradient flows from `output` to `node`.
+    """
+    order = output._applications()
+    engine.run(order, draw=False)
+    with symbolic():
+        seed = Constant(np.zeros(output.shape, output.dtype), output.dtype)
+        (found,) = _gradients(output, [node], seed)
+    row = _flowing("jacobian", output, node, found)
+    known = set(order)
+    backward = [a for a in row._applications() if a not in known]
+    rows = np.empty((*output.shape, *node.shape), row.dtype)
+    for place in np.ndindex(output.shape):
+        seed.value[place] = 1
+        engine.run(backward)
+        rows[place] = row.value
+        seed.value[place] = 0
+    return rows
+
+
+def hessian_vector_product(
+    loss: Node, parameters: Sequence[Node], vectors: Sequence[Value]
+) -> list[Node]:
+    """Return the Hessian of the sum of `loss` times a vector, as nodes.
+
+    It costs about two gradients; the Hessian itself is never made.
+
+    Parameters
+    ----------
+    loss : node of any shape; its elements are summed
+    parameters : nodes of floats under the loss, whose elements together are what
+        the Hessian is taken by
+    vectors : one for each of them, of its shape: arrays, or nodes to set later
+
+    Returns
+    -------
+    one node for each parameter, of its shape; zeros where no gradient flows
+
+    Source: Pearlmutter, "Fast exact multiplication by the Hessian", Neural
+    Computation 6 (1994).
+
+    Raises
+    ------
+    ShapeError
+        If the vectors do not have the shapes of the parameters.
+    """
+    constants = [p._constant(v) for p, v in zip(parameters, vectors, strict=False)]
+    wanted, given = [p.shape for p in parameters], [v.shape for v in constants]
+    if wanted != given or len(vectors) != len(parameters):
+        raise ShapeError(
+            "hessian_vector_product: one vector of the shape of each parameter is "
+            f"needed, {wanted}, got {len(vectors)} of {given}."
+        )
+    with symbolic():
+        (seed,) = apply(OnesLike(), loss)
+        slopes = _gradients(loss, parameters, seed)
+        products = [
+            (slope * vector).sum()
+            for slope, vector in zip(slopes, constants, strict=True)
+            if slope is not None
+        ]
+        found: list[Node | None] = [None] * len(parameters)
+        if products:
+            projected = sum(products[1:], start=products[0])
+            (seed,) = apply(OnesLike(), projected)
+            found = _gradients(projected, parameters, seed)
+        nodes = [
+            apply(ZerosLike(), p)[0] if node is None else node
+            for node, p in zip(found, parameters, strict=True)
+        ]
+    return [node.forward() for node in nodes]
+
+
+def _gradients(output: Node, nodes: Sequence[Node], seed: Node) -> list[Node | None]:
+    """Return what flows into nodes, dense, when `seed` flows into the output."""
+    wanted = set(nodes)
+    flows = reverse({output: seed}, lambda other: other in wanted)
+    return [flows[node].total(node) if node in flows else None for node in nodes]
+
+
+def _flowing(who: str, output: Node, node: Node, found: Node | None) -> Node:
+    if found is None:
+        raise GraphError(
+            f"{who}: none flows from {output!r} to {node!r}. Take it by a node that "
+            "the output is computed from."
+        )
+    return found
 
 
 def finite_difference(parameter: Node, output: Node) -> tuple[Array, Array]:
@@ -71,8 +179,7 @@ def finite_difference(parameter: Node, output: Node) -> tuple[Array, Array]:
     analytic = np.zeros(parameter.shape, parameter.dtype)
     with symbolic():
         (seed,) = apply(OnesLike(), output)
-        flow = reverse({output: seed}, lambda node: node is parameter).get(parameter)
-        total = None if flow is None else flow.total(parameter)
+        (total,) = _gradients(output, [parameter], seed)
     if total is not None:
         known = set(order)
         engine.run([a for a in total._applications() if a not in known])

@@ -22,12 +22,15 @@ from wyrm_py.graph.order import topological_order
 from wyrm_py.graph.rows import RowArrays
 from wyrm_py.graph.stream import Stream
 from wyrm_py.ops.arithmetic import ArithmeticMethods
+from wyrm_py.ops.convolution import ConvolutionMethods
 from wyrm_py.ops.dropout import DropoutMethods
 from wyrm_py.ops.gather import GatherMethods
 from wyrm_py.ops.join import JoinMethods
 from wyrm_py.ops.linalg import LinalgMethods
+from wyrm_py.ops.padding import PaddingMethods
 from wyrm_py.ops.pick import PickMethods
 from wyrm_py.ops.pointwise import PointwiseMethods
+from wyrm_py.ops.pooling import PoolingMethods
 from wyrm_py.ops.reduce import ReduceMethods
 from wyrm_py.ops.shape import ShapeMethods
 from wyrm_py.ops.softmax import SoftmaxMethods
@@ -80,6 +83,9 @@ class Node(
     SoftmaxMethods,
     PickMethods,
     DropoutMethods,
+    PaddingMethods,
+    PoolingMethods,
+    ConvolutionMethods,
 ):
     """A value in a graph, with the methods that build on it.
 
@@ -150,6 +156,32 @@ class Node(
     def parameters(self) -> list[ParameterNode]:
         """Return the trainable parameter nodes under this node, each once."""
         return [n for n in self._leaves() if getattr(n, "trainable", False)]  # type: ignore[misc]
+
+    def named(self, name: str) -> Node:
+        """Give this node a name, and return it: `hidden = x.tanh().named("hidden")`.
+
+        Names stand in errors and drawings, and `find` looks them up.
+        """
+        self.name = name
+        return self
+
+    def find(self, name: str) -> Node:
+        """Return the node of that name under this one.
+
+        Raises
+        ------
+        GraphError
+            If none has that name, or several have.
+        """
+        nodes = [n for a in self._applications() for n in a.outputs]
+        found = [node for node in nodes if node.name == name]
+        if len(found) == 1:
+            return found[0]
+        known = ", ".join(sorted({node.name for node in nodes if node.name})) or "none"
+        raise GraphError(
+            f"find: {len(found)} nodes under {self!r} are named {name!r}, one is "
+            f"needed. Names are given with `.named(...)` or `name=`; here: {known}."
+        )
 
     def zero_gradient(self) -> None:
         """Forget the gradients of this node and of all nodes under it."""
