@@ -141,6 +141,16 @@ def test_stacked_rows_and_columns_have_the_shapes_of_both():
     assert x.concatenate(y, axis=1).shape == (3, 4)
 
 
+@pytest.mark.parametrize("target", [0, 7])
+def test_gradient_of_cross_entropy_with_an_integer_target(target):
+    (x,) = parameters(ONE_ROW)
+    label = wp.IndexInputNode([target])
+    loss = wp.nn.losses.cross_entropy(x, label)
+    expected = -np.log(np.exp(x.value) / np.exp(x.value).sum())[0, target]
+    assert loss.value.item() == pytest.approx(expected, rel=1e-12)
+    require_gradients(loss, x)
+
+
 def test_gradient_of_looked_up_rows_also_of_one_row_twice():
     (table,) = parameters((100, 5))
     first, second = wp.IndexInputNode([0]), wp.IndexInputNode([0])
