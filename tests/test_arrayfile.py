@@ -15,7 +15,12 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from wyrm_py import errors
-from wyrm_py.arrayfile import read_arrays, require_writable, write_arrays
+from wyrm_py.arrayfile import (
+    read_arrays,
+    read_manifest,
+    require_writable,
+    write_arrays,
+)
 
 DTYPES = "f8 f4 f2 i8 u8 i4 u4 i2 u2 i1 u1 ?".split()
 
@@ -58,6 +63,21 @@ def test_round_trip_keeps_every_dtype_shape_and_the_metadata(tmp_path):
         assert found[name].flags.writeable
         np.testing.assert_array_equal(found[name], array)
         assert found[name].shape == array.shape
+
+
+def test_the_manifest_is_read_without_the_arrays(tmp_path):
+    path = _small(tmp_path / "file")
+    manifest = read_manifest(path)
+    assert manifest["format"] == 1
+    assert manifest["metadata"] == {"note": "x"}
+    digest = hashlib.sha256(np.arange(6, dtype=np.float32).tobytes()).hexdigest()
+    assert manifest["tensors"] == {
+        "a": {"dtype": "F32", "shape": [6], "sha256": digest}
+    }
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b'\\"note', b'\\"nope'))
+    with pytest.raises(errors.CorruptCheckpointError, match="manifest is damaged"):
+        read_manifest(path)
 
 
 def test_any_safetensors_reader_opens_the_file(tmp_path):

@@ -1,8 +1,11 @@
 """Named arrays with a manifest in one safetensors file, written atomically.
 
-The metadata entry "wyrm_py" is `DIGEST JSON`: SHA-256 of the JSON text in 64 hex
-digits, a blank, and the manifest (format, library version, per tensor shape, dtype
-and SHA-256, and the caller's metadata). Any safetensors reader opens the file.
+Format 1: a safetensors file, so any reader of those opens it, whose metadata entry
+"wyrm_py" is `DIGEST JSON`: SHA-256 of the JSON text in 64 hex digits, a blank, and
+the manifest, {"format": 1, "library": version of wyrm_py, "tensors": {name:
+{"dtype": code of safetensors, "shape": [...], "sha256": of the little-endian bytes}},
+"metadata": the caller's}. A later format that older versions cannot read has a
+higher number, and they refuse it.
 """
 
 from __future__ import annotations
@@ -111,21 +114,54 @@ def read_arrays(
     OSError
         If the file cannot be read.
     """
+    with _opened(path) as (file, manifest):
+        tensors = manifest["tensors"]
+        arrays = {
+            name: _read(Path(path), file, name, tensors[name]) for name in tensors
+        }
+    return arrays, manifest["metadata"]
+
+
+def read_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return what a file says about itself, without reading its arrays.
+
+    Parameters
+    ----------
+    path : str or path-like
+        A file of `save`, `save_model` or of a recommender.
+
+    Returns
+    -------
+    dict
+        "format" (int), "library" (its version), "tensors" ({name: {"dtype", "shape",
+        "sha256"}}) and "metadata". The manifest's own sum is checked, those of the
+        arrays are not.
+
+    Raises
+    ------
+    CorruptCheckpointError
+        If the manifest is damaged, of a newer format or not ours.
+    OSError
+        If the file cannot be read.
+    """
+    with _opened(path) as (_, manifest):
+        return manifest
+
+
+@contextlib.contextmanager
+def _opened(path: str | os.PathLike[str]) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """Give an open file with its manifest, checked."""
     source = Path(path)
     with source.open("rb"):
         pass  # a missing file, a folder or one without permission: its own OSError
     try:
         with safe_open(source, framework="np") as file:
             manifest = _manifest(source, (file.metadata() or {}).get(_ENTRY))
-            tensors = manifest["tensors"]
-            if sorted(tensors) != sorted(file.keys()):
+            if sorted(manifest["tensors"]) != sorted(file.keys()):
                 raise _corrupt(source, "its arrays are not those of its manifest")
-            arrays = {
-                name: _read(source, file, name, tensors[name]) for name in tensors
-            }
+            yield file, manifest
     except SafetensorError as error:
         raise _corrupt(source, str(error)) from error
-    return arrays, manifest["metadata"]
 
 
 def require_writable(path: str | os.PathLike[str]) -> Path:
