@@ -1,92 +1,133 @@
-"""Parameters and arrays in a file: never half written, checked before use.
+"""Parameters, layers and models in a file: never half written, checked before use.
 
-`save` and `load` keep parameters with their optimizer state; `write_arrays` and
-`read_arrays` below them keep any named arrays with a JSON manifest (model files).
-The format is safetensors: numbers and JSON only, so that opening a foreign file
-runs nothing. Safetensors has no checksum of its own; the manifest brings SHA-256.
+`save` and `load` keep parameters with their optimizer state, and beside them what a
+training goes on from; `save_model` and `load_model` also keep how a layer is built.
+All four use one format, version 1: safetensors, which any of its readers opens, with
+a manifest of readable JSON and SHA-256 sums (see `wyrm_py.arrayfile`).
+
+Arrays are named "value:NAME" and "RULE.SLOT:NAME", such as "adagrad.sum:users".
+The manifest's "metadata" has the keys
+
+- kind: "parameters"
+- slots: {NAME: [RULE.SLOT, ...]}
+- optimizer: as `to_json` writes it; history: the attributes of a History
+- random_state: states in the order given; extra: the caller's own JSON
+- model: a layer as `to_json` writes it; frozen: names not trained (`save_model`)
+
+Opening a foreign file runs nothing: there are only numbers and text in it, and
+objects are built from classes that the reader knows, never from names alone.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from wyrm_py.arrayfile import read_arrays, require_writable, write_arrays
-from wyrm_py.errors import (
-    CorruptCheckpointError,
-    DivergenceError,
-    DTypeError,
-    ParameterError,
-    ShapeError,
+from wyrm_py.description import build, classes_in, describe
+from wyrm_py.engines.plan import require_optimizer
+from wyrm_py.errors import CorruptCheckpointError, SettingError, UnsavableError
+from wyrm_py.nn.layer import Layer
+from wyrm_py.optim import Optimizer
+from wyrm_py.parallel.history import History
+from wyrm_py.parameter_arrays import (
+    blocks_by_name,
+    finite_arrays,
+    restoring_values,
+    slot_names,
 )
-from wyrm_py.parameters import ParameterBlock
-from wyrm_py.parameters.block import MAX_SLOTS
-
-__all__ = ["load", "read_arrays", "require_writable", "save", "write_arrays"]
+from wyrm_py.random_state import RandomState, describe_states, restoring
 
 _KIND = "parameters"
 
+__all__ = ["load", "load_model", "read_arrays", "require_writable", "save"]
+__all__ += ["save_model", "write_arrays"]
 
-def save(path: str | os.PathLike[str], parameters: Any) -> None:
+
+def save(
+    path: str | os.PathLike[str],
+    what: Any,
+    *,
+    optimizer: Optimizer | None = None,
+    history: History | None = None,
+    random_state: RandomState | Sequence[RandomState] | None = None,
+    extra: Any = None,
+) -> None:
     """Write values and optimizer state of parameters to a file, atomically.
 
     Whatever happens, `path` afterwards holds the old file or the complete new one.
     While other threads or processes train the same parameters, each number is
     from some moment during the call; the file is whole and usable.
 
+    A training that is saved with `optimizer` and `history` goes on as if it had
+    never been interrupted: see `load`.
+
     Parameters
     ----------
     path : str or path-like
         In an existing folder; conventionally `*.safetensors`.
-    parameters : dict of str to parameter, or sequence of parameters, or one
-        A parameter is a ParameterNode, a HogwildParameter or a PlainParameter. In a
-        sequence, nodes go by `.name` if each has a different one, otherwise all
-        go by position: "0", "1", ...
+    what : Layer, dict of str to parameter, sequence of parameters, or one
+        A parameter is a ParameterNode, a HogwildParameter or a PlainParameter. Those
+        of a layer go by their paths, frozen ones too. In a sequence, nodes go by
+        `.name` if each has a different one, otherwise all by position: "0", "1", ...
+    optimizer : its settings are kept, with its schedule and epoch
+    history : of the run of `fit` to go on with later
+    random_state : a numpy Generator, a node, a CompiledStep or a sequence of them
+        What they draw next: a node stands for all samplers and dropouts below it, as
+        `forward` draws. `fit` needs none, it draws by its History's seed.
+    extra : anything JSON has
 
     Raises
     ------
     ParameterError
         If something else is given, or nothing.
+    UnsavableError, SettingError
+        If a setting of the optimizer cannot be kept, or an argument is impossible.
     DivergenceError
         If a value or its state is NaN or infinite; nothing is written.
+    DTypeError
+        If `extra` is not JSON.
     OSError
         If the folder is missing or cannot be written to, or the disk is full.
     """
-    require_writable(path)
-    blocks = _blocks_by_name(parameters, "save")
-    arrays: dict[str, NDArray[Any]] = {}
-    for name, block in blocks.items():
-        for key, array in _state(name, block).items():
-            if not _is_finite(array):
-                raise DivergenceError(
-                    f"save: finite numbers are required, {key} has NaN or infinity. "
-                    "Train again with a lower learning rate, or load the last "
-                    "checkpoint."
-                )
-            arrays[key] = array
-    slots = {name: sorted(block.slots()) for name, block in blocks.items()}
-    if len(arrays) < len(blocks) + sum(map(len, slots.values())):
-        raise ParameterError("save: the parameters' names contain ':' and collide.")
-    write_arrays(path, arrays, {"kind": _KIND, "slots": slots})
+    _save("save", path, what, {}, optimizer, history, random_state, extra)
 
 
-def load(path: str | os.PathLike[str], parameters: Any) -> None:
-    """Read values and optimizer state from a file into parameters, in place.
+def load(
+    path: str | os.PathLike[str],
+    what: Any,
+    *,
+    optimizer: Optimizer | None = None,
+    history: History | None = None,
+    random_state: RandomState | Sequence[RandomState] | None = None,
+) -> Any:
+    """Read what `save` or `save_model` wrote, in place; return its `extra`.
 
-    State that the file does not have is set to zero, as it was when saved. The
-    whole file is checked first: after an error no value has changed.
+    Optimizer state that the file does not have is set to zero, as it was when saved.
+    What is not asked for stays as it is. The whole file is checked first: after an
+    error nothing has changed.
+
+    A run is resumed so, on the same graph over the same data, and gives the same
+    bits as without the interruption, with one worker or in synchronous mode::
+
+        history = wp.fit(loss, optimizer, inputs, epochs=3)
+        wp.save(path, loss.parameters(), optimizer=optimizer, history=history)
+
+        history = wp.History()  # later, in another process
+        wp.load(path, loss.parameters(), optimizer=optimizer, history=history)
+        wp.fit(loss, optimizer, inputs, epochs=3, resume=history)
 
     Parameters
     ----------
     path : str or path-like
-        A file written by `save`.
-    parameters : as for `save`
+    what : as for `save`
         Exactly those that were saved, with the same names, shapes and dtypes.
+    optimizer : of the class that was saved; takes the saved settings
+    history : takes the saved losses, seconds and seed
+    random_state : as for `save`, in the same order
 
     Raises
     ------
@@ -97,136 +138,193 @@ def load(path: str | os.PathLike[str], parameters: Any) -> None:
         the room for that in the file.
     ShapeError, DTypeError
         If a shape or a dtype is another.
+    SettingError, UnknownClassError
+        If the file does not hold what is asked for, or another optimizer.
     OSError
         If the file cannot be read.
     """
-    blocks = _blocks_by_name(parameters, "load")
-    arrays, metadata = read_arrays(path)
-    slots = _saved_slots(path, arrays, metadata)
-    _require_same_names(path, list(slots), list(blocks))
-    for name, block in blocks.items():
-        _require_fit(path, name, block, arrays, slots[name])
-    # Making a slot may fail for want of memory, so all are made before any is set.
-    for name, block in blocks.items():
-        for slot in slots[name]:
-            block.slot(slot)
-    for name, block in blocks.items():
-        np.copyto(block.value, arrays[_value_key(name)])
-        for slot, state in block.slots().items():
-            state[...] = arrays.get(_slot_key(slot, name), 0)
+    blocks = blocks_by_name(what, "load")
+    arrays, metadata = _read(path)
+    steps = restoring_values(path, arrays, metadata["slots"], blocks)
+    if optimizer is not None:
+        steps.append(_restoring_optimizer(path, metadata, optimizer))
+    if history is not None:
+        steps.append(_restoring_history(path, metadata, history))
+    if random_state is not None:
+        saved = _held(path, metadata, "random_state")
+        steps.append(restoring("load", saved, random_state))
+    for step in steps:
+        step()
+    return metadata.get("extra")
 
 
-def _blocks_by_name(parameters: Any, who: str) -> dict[str, ParameterBlock]:
-    if isinstance(parameters, Mapping):
-        named = dict(parameters)
-    else:
-        several = isinstance(parameters, Sequence) and not isinstance(parameters, str)
-        given = list(parameters) if several else [parameters]
-        named = dict(zip(_names(given), given, strict=True))
-    if not named:
-        raise ParameterError(f"{who}: at least one parameter is required, got none.")
-    blocks = {}
-    for name, parameter in named.items():
-        block = getattr(parameter, "block", parameter)
-        if not isinstance(name, str) or not isinstance(block, ParameterBlock):
-            raise ParameterError(
-                f"{who}: a ParameterNode, HogwildParameter or PlainParameter under a "
-                f"str is required, got {type(parameter).__name__} under {name!r}."
-            )
-        blocks[name] = block
-    return blocks
+def save_model(
+    path: str | os.PathLike[str],
+    layer: Layer,
+    *,
+    optimizer: Optimizer | None = None,
+    history: History | None = None,
+    random_state: RandomState | Sequence[RandomState] | None = None,
+    extra: Any = None,
+) -> None:
+    """Write a layer to a file: its values as `save` does, and how it is built.
+
+    The file names each layer's class and what its constructor was called with; see
+    `to_json`. Whatever else a layer holds must follow from that.
+
+    Parameters
+    ----------
+    layer : Layer
+    path, optimizer, history, random_state, extra : as for `save`
+
+    Raises
+    ------
+    UnsavableError
+        If an argument of a constructor cannot be kept, such as a function or an
+        array, or if the layer is none; otherwise as `save`.
+    """
+    if not isinstance(layer, Layer):
+        raise UnsavableError(
+            f"save_model: a Layer is required, got {type(layer).__name__}. Use `save` "
+            "for parameters; a graph is built by your own code."
+        )
+    named = layer.named_parameters()
+    more = {
+        "model": describe("save_model", layer),
+        "frozen": [name for name, node in named.items() if not node.trainable],
+    }
+    _save("save_model", path, layer, more, optimizer, history, random_state, extra)
 
 
-def _names(parameters: list[Any]) -> list[str]:
-    # The `.name` of a shared block is that of its memory: only nodes are asked.
-    names = [getattr(p, "name", None) for p in parameters if hasattr(p, "block")]
-    chosen = [name for name in names if isinstance(name, str) and name]
-    if len(set(chosen)) == len(parameters):
-        return chosen
-    return [str(position) for position in range(len(parameters))]
+def load_model(path: str | os.PathLike[str], known: Iterable[type] = ()) -> Layer:
+    """Build the layer of a file of `save_model`, with its values and optimizer state.
 
+    Parameters are private, of the saved dtypes, and frozen if they were. The layer
+    is in training mode. An optimizer, a history and random states that were saved
+    with it come by `load(path, layer, ...)`.
 
-def _value_key(name: str) -> str:
-    return f"value:{name}"
+    Parameters
+    ----------
+    path : str or path-like
+    known : your own layer classes that may be built, besides those of wyrm_py
 
-
-def _slot_key(slot: str, name: str) -> str:
-    return f"{slot}:{name}"
-
-
-def _state(name: str, block: ParameterBlock) -> dict[str, NDArray[Any]]:
-    slots = {_slot_key(slot, name): state for slot, state in block.slots().items()}
-    return {_value_key(name): block.value} | slots
-
-
-def _is_finite(array: NDArray[Any]) -> bool:
-    # Minimum and maximum carry NaN through and need no array of their own.
-    return array.size == 0 or bool(
-        np.isfinite(array.min()) and np.isfinite(array.max())
-    )
-
-
-def _saved_slots(
-    path: Any, arrays: dict[str, NDArray[Any]], metadata: dict[str, Any]
-) -> dict[str, list[str]]:
-    """Return the names of slots by the name of their parameter, checked."""
-    slots = metadata.get("slots")
-    if (
-        metadata.get("kind") != _KIND
-        or not isinstance(slots, dict)
-        or not all(isinstance(names, list) for names in slots.values())
+    Raises
+    ------
+    UnknownClassError
+        If the file names a class that is not known: nothing is built or run.
+    SettingError
+        If a class does not take the saved settings.
+    ParameterError, ShapeError, DTypeError
+        If the layer that is built has other parameters: it was changed after it was
+        built, or its class was.
+    CorruptCheckpointError
+        If the file is damaged, truncated, of a newer format or has no model.
+    OSError
+        If the file cannot be read.
+    """
+    arrays, metadata = _read(path)
+    layer = build("load_model", _held(path, metadata, "model"), known)
+    if not isinstance(layer, Layer):
+        raise CorruptCheckpointError(f"load_model: {Path(path)} holds no layer.")
+    for step in restoring_values(
+        path, arrays, metadata["slots"], blocks_by_name(layer, "load_model")
     ):
+        step()
+    frozen = metadata.get("frozen", [])
+    for name, node in layer.named_parameters().items():
+        node.trainable = name not in frozen
+    return layer
+
+
+def _save(
+    who: str,
+    path: str | os.PathLike[str],
+    what: Any,
+    more: dict[str, Any],
+    optimizer: Any,
+    history: Any,
+    random_state: Any,
+    extra: Any,
+) -> None:
+    require_writable(path)
+    blocks = blocks_by_name(what, who)
+    metadata = {"kind": _KIND, **more}
+    metadata["slots"] = slot_names(blocks)
+    if optimizer is not None:
+        require_optimizer(who, optimizer)
+        metadata["optimizer"] = describe(who, optimizer)
+    if history is not None:
+        _require_history(who, history)
+        metadata["history"] = asdict(history)
+    if random_state is not None:
+        metadata["random_state"] = describe_states(who, random_state)
+    if extra is not None:
+        metadata["extra"] = extra
+    write_arrays(path, finite_arrays(who, blocks), metadata)
+
+
+def _read(path: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return arrays and metadata of a file of `save`."""
+    arrays, metadata = read_arrays(path)
+    if metadata.get("kind") != _KIND:
         raise CorruptCheckpointError(
             f"load: {Path(path)} holds {metadata.get('kind', 'other arrays')!r}, not "
             "parameters written by `save`."
         )
-    keys = [_value_key(name) for name in slots]
-    keys += [_slot_key(slot, name) for name in slots for slot in slots[name]]
-    if sorted(keys) != sorted(arrays):
+    return arrays, metadata
+
+
+def _held(path: Any, metadata: dict[str, Any], what: str) -> Any:
+    """Return an entry of the metadata, or raise a SettingError."""
+    if what not in metadata:
+        saved = "`save_model`" if what == "model" else f"`save(..., {what}=...)`"
+        raise SettingError(
+            f"load: {Path(path)} holds no {what}. Write it with {saved}, or do not ask "
+            "for it."
+        )
+    return metadata[what]
+
+
+def _require_history(who: str, history: Any) -> None:
+    if not isinstance(history, History):
+        raise SettingError(
+            f"{who}: history must be the History of a run of `fit`, or an empty one "
+            f"to be filled, got {history!r}."
+        )
+
+
+def _restoring_optimizer(
+    path: Any, metadata: dict[str, Any], optimizer: Any
+) -> Callable[[], None]:
+    require_optimizer("load", optimizer)
+    saved = build("load", _held(path, metadata, "optimizer"), classes_in(optimizer))
+    if type(saved) is not type(optimizer):
+        raise SettingError(
+            f"load: {Path(path)} holds the settings of {type(saved).__name__}, got "
+            f"an optimizer {type(optimizer).__name__}. Make one of the same class."
+        )
+
+    def restore() -> None:  # at once: each change alone might not be consistent
+        settings = vars(saved) | {"version": optimizer.version + 1}
+        vars(optimizer).update(settings)
+
+    return restore
+
+
+def _restoring_history(
+    path: Any, metadata: dict[str, Any], history: Any
+) -> Callable[[], None]:
+    _require_history("load", history)
+    saved = _held(path, metadata, "history")
+    names = [field.name for field in fields(History)]
+    kinds = {k: type(v) for k, v in asdict(History()).items()}
+    if not isinstance(saved, dict) or {k: type(v) for k, v in saved.items()} != kinds:
         raise CorruptCheckpointError(
-            f"load: the arrays in {Path(path)} are not those its manifest lists."
-        )
-    damaged = [key for key, array in arrays.items() if not _is_finite(array)]
-    if damaged:
-        raise CorruptCheckpointError(
-            f"load: finite numbers are required, {damaged[0]} in {Path(path)} has NaN "
-            "or infinity."
-        )
-    return slots
-
-
-def _require_same_names(path: Any, saved: list[str], wanted: list[str]) -> None:
-    missing, unexpected = sorted(set(wanted) - set(saved)), set(saved) - set(wanted)
-    if missing or unexpected:
-        raise ParameterError(
-            f"load: {Path(path)} must hold exactly the parameters given; missing "
-            f"there: {missing}, unexpected: {sorted(unexpected)}. Give the same names "
-            "to `save` and `load`."
+            f"load: the history in {Path(path)} is not one with {', '.join(names)}."
         )
 
+    def restore() -> None:
+        for name in names:
+            setattr(history, name, saved[name])
 
-def _require_fit(
-    path: Any,
-    name: str,
-    block: ParameterBlock,
-    arrays: dict[str, NDArray[Any]],
-    slots: list[str],
-) -> None:
-    for key in [_value_key(name), *(_slot_key(slot, name) for slot in slots)]:
-        saved = arrays[key]
-        if saved.shape != block.shape:
-            raise ShapeError(
-                f"load: parameter {name!r} has shape {block.shape}, {key} in "
-                f"{Path(path)} has {saved.shape}. Build it with the saved shape."
-            )
-        if saved.dtype != block.dtype:
-            raise DTypeError(
-                f"load: parameter {name!r} has dtype {block.dtype}, {key} in "
-                f"{Path(path)} has {saved.dtype}. Build it with the saved dtype."
-            )
-    present = sorted(set(block.slots()) | set(slots))
-    if len(present) > MAX_SLOTS:
-        raise ParameterError(
-            f"load: parameter {name!r} has room for {MAX_SLOTS} arrays of optimizer "
-            f"state, {', '.join(present)} are needed. Load into a fresh parameter."
-        )
+    return restore

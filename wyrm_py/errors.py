@@ -80,5 +80,13 @@ class CorruptCheckpointError(WyrmError, ValueError):
     """A checkpoint file is damaged, truncated or not one of ours."""
 
 
+class UnsavableError(WyrmError, TypeError):
+    """A file cannot hold something: a function, an array among the settings, ..."""
+
+
+class UnknownClassError(WyrmError, LookupError):
+    """A file names a class that the reader does not know, and builds nothing."""
+
+
 class NotFittedError(WyrmError, ValueError, AttributeError):
     """A model is asked for predictions before it was fitted."""

@@ -44,6 +44,8 @@ class CompiledStep:
     ----------
     source : str
         The printed function.
+    drawn : int
+        Steps that drew random numbers so far; each draws from its own number.
     """
 
     def __init__(
@@ -59,7 +61,7 @@ class CompiledStep:
         self._root = loss
         self._optimizer = optimizer
         self._given = parameters
-        self._drawn = 0
+        self.drawn = 0
         self._make_plan()
 
     def _make_plan(self) -> None:
@@ -83,7 +85,6 @@ class CompiledStep:
         self._version = self._optimizer.version
         self._source: Source = generate(self._plan, self._optimizer)
         self.source = self._source.text
-        self._settings = np.array(setting_values(self._optimizer))
         self._open()
 
     def _open(self) -> None:
@@ -96,7 +97,12 @@ class CompiledStep:
         }
         self._room = symbols
         columns = _columns(self._plan.leaves())
-        binding = bind(self._source, columns, symbols, settings=self._settings)
+        binding = bind(
+            self._source,
+            columns,
+            symbols,
+            settings=setting_values(self._optimizer),
+        )
         self._kernel: Kernel = binding.open()
         self._kernel.control[1] = 1
         self._places = {
@@ -122,8 +128,8 @@ class CompiledStep:
         if self._optimizer.version != self._version:
             self._take_settings()
         if self._source.streams:
-            self._drawn += 1
-            self._kernel.control[_BLOCK] = self._drawn
+            self.drawn += 1
+            self._kernel.control[_BLOCK] = self.drawn
         loss = self._call(self._address)
         self._root._tick = -1
         return loss
@@ -140,7 +146,7 @@ class CompiledStep:
     def _take_settings(self) -> None:
         if self._optimizer.structure() != self._structure:
             self._print()
-        self._settings[:] = setting_values(self._optimizer)
+        self._kernel.settings[:] = setting_values(self._optimizer)
         self._version = self._optimizer.version
 
     def _point_at_entries(self) -> None:

@@ -1,0 +1,127 @@
+"""Random numbers that go on where they were when the file was written."""
+
+import numpy as np
+import pytest
+
+import wyrm_py as wp
+from wyrm_py import errors
+
+KINDS = ["PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64"]
+
+
+def _generator(kind, seed=3):
+    return np.random.Generator(getattr(np.random, kind)(seed))
+
+
+def _value():
+    return wp.ParameterNode([1.0], name="w")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_generator_goes_on(tmp_path, kind):
+    rng = _generator(kind)
+    rng.random(5)
+    rng.integers(7, dtype=np.uint32)  # leaves half a draw behind
+    wp.save(tmp_path / "file", [_value()], random_state=rng)
+    expected = rng.integers(1 << 32, size=9, dtype=np.uint32)
+    other = _generator(kind, 8)
+    wp.load(tmp_path / "file", [_value()], random_state=other)
+    found = other.integers(1 << 32, size=9, dtype=np.uint32)
+    np.testing.assert_array_equal(found, expected)
+
+
+class Drawing:
+    """A graph with dropout and a sampler."""
+
+    def __init__(self):
+        self.table = wp.ParameterNode(np.arange(40.0).reshape(20, 2), name="table")
+        self.item = wp.IndexInputNode([3])
+        negative = wp.sample_uniform(self.item, 20)
+        taken = self.table.index(negative) * self.table.index(self.item)
+        self.loss = taken.dropout(0.5).square().sum()
+
+    def values(self, count=6):
+        found = []
+        for _ in range(count):
+            self.loss.forward()
+            found.append(float(self.loss.value))
+        return found
+
+
+def test_draws_of_a_graph_and_several_states_go_on_together(tmp_path):
+    one, rng = Drawing(), np.random.default_rng(1)
+    one.values()
+    rng.random()
+    wp.save(tmp_path / "file", [one.table], random_state=[rng, one.loss])
+    expected, number = one.values(), rng.random()
+    other, fresh = Drawing(), np.random.default_rng(2)
+    wp.load(tmp_path / "file", [other.table], random_state=[fresh, other.loss])
+    assert other.values() == expected
+    assert fresh.random() == number
+    assert len(set(expected)) > 1
+
+
+def test_a_compiled_step_goes_on(tmp_path):
+    def steps(step):
+        return [step() for _ in range(4)]
+
+    one = Drawing()
+    step = wp.compile(one.loss, wp.SGD(1e-4))
+    steps(step)
+    wp.save(tmp_path / "file", [one.table], random_state=step)
+    expected = steps(step)
+    other = Drawing()
+    step = wp.compile(other.loss, wp.SGD(1e-4))
+    wp.load(tmp_path / "file", [other.table], random_state=step)
+    assert steps(step) == expected
+    np.testing.assert_array_equal(other.table.value, one.table.value)
+
+
+def _damaged(path, states):
+    arrays, metadata = wp.checkpoint.read_arrays(path)
+    wp.checkpoint.write_arrays(path, arrays, metadata | {"random_state": states})
+
+
+PCG = {"bit_generator": "PCG64", "state": {"state": 1, "inc": 3}}
+
+
+@pytest.mark.parametrize(
+    ("states", "error"),
+    [
+        ([{"generator": PCG}], errors.CorruptCheckpointError),  # without has_uint32
+        ([{"generator": {"bit_generator": "Evil"}}], errors.CorruptCheckpointError),
+        ([{"generator": 3}], errors.CorruptCheckpointError),
+        ([{"steps": 3}], errors.SettingError),
+        ([3], errors.CorruptCheckpointError),
+        ([], errors.SettingError),
+        ("text", errors.SettingError),
+    ],
+)
+def test_states_that_do_not_fit_change_nothing(tmp_path, states, error):
+    path = tmp_path / "file"
+    wp.save(path, [_value()], random_state=np.random.default_rng(0))
+    _damaged(path, states)
+    node, rng = wp.ParameterNode([5.0], name="w"), np.random.default_rng(4)
+    with pytest.raises(error):
+        wp.load(path, [node], random_state=rng)
+    assert node.value == 5
+    assert rng.random() == np.random.default_rng(4).random()
+
+
+def test_another_graph_or_kind_of_bits_is_refused(tmp_path):
+    path = tmp_path / "file"
+    one = Drawing()
+    wp.save(path, [one.table], random_state=[one.loss, np.random.default_rng(0)])
+    plain = one.table.sum()
+    with pytest.raises(errors.SettingError, match="Build the same graph"):
+        wp.load(path, [one.table], random_state=[plain, np.random.default_rng(0)])
+    with pytest.raises(errors.SettingError, match="has the bits of PCG64"):
+        wp.load(path, [one.table], random_state=[one.loss, _generator("SFC64")])
+    with pytest.raises(errors.SettingError, match="holds 2 random states"):
+        wp.load(path, [one.table], random_state=one.loss)
+
+
+@pytest.mark.parametrize("given", [3, "seed", [None], np.random.RandomState(0)])
+def test_a_seed_is_no_state(tmp_path, given):
+    with pytest.raises(errors.SettingError, match="pass `history=`"):
+        wp.save(tmp_path / "file", [_value()], random_state=given)
