@@ -1,11 +1,23 @@
 """Splits are seeded, lose nothing and keep users apart as they promise."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from wyrm_py.data.interactions import Interactions
-from wyrm_py.data.split import leave_out_split, positives, random_split
-from wyrm_py.errors import DataError, SettingError
+from wyrm_py.data import (
+    Interactions,
+    leave_out_split,
+    movielens_100k,
+    positives,
+    predicate_split,
+    random_split,
+    time_split,
+    user_split,
+)
+from wyrm_py.errors import DataError, SettingError, ShapeError
+
+DATA = Path(__file__).parents[2] / "../shared/data/ml-100k"
 
 
 @pytest.fixture
@@ -77,3 +89,102 @@ def test_impossible_splits_are_refused(ratings):
         leave_out_split(Interactions([1, 1], [1, 2]), latest=True)
     with pytest.raises(DataError, match="go from 1 to 5"):
         positives(ratings, 6)
+
+
+@pytest.mark.parametrize(
+    "split",
+    [
+        lambda data: random_split(data, 0.3),
+        lambda data: user_split(data, 0.3),
+        lambda data: time_split(data, 0.3),
+        lambda data: leave_out_split(data, latest=True),
+        lambda data: predicate_split(data, lambda d: d.ratings < 3),
+    ],
+)
+def test_every_split_partitions_over_the_same_ids(ratings, split):
+    train, test = split(ratings)
+    assert sorted([*train.items, *test.items]) == ratings.items.tolist()
+    for part in (train, test):
+        assert (part.user_ids is ratings.user_ids) and part.shape == ratings.shape
+        rows = part.items  # item k is in row k
+        for column in ("users", "ratings", "timestamps"):
+            assert (getattr(part, column) == getattr(ratings, column)[rows]).all()
+
+
+def test_users_stay_whole(ratings):
+    train, test = user_split(ratings, 0.4, random_state=1)
+    assert set(train.users.tolist()).isdisjoint(test.users.tolist())
+    assert items(user_split(ratings, 0.4, random_state=1)[1]) == items(test)
+    assert items(user_split(ratings, 0.4, random_state=2)[1]) != items(test)
+
+
+def test_a_user_stays_on_one_side_whoever_else_is_there():
+    names = [f"user{k}" for k in range(300)]
+    train, test = user_split(Interactions(names, names), 0.2, random_state=7)
+    in_test = {str(test.user_ids[u]) for u in test.users}
+    some = [*names[::-3], "somebody new"]
+    _, again = user_split(Interactions(some, some), 0.2, random_state=7)
+    found = {str(again.user_ids[u]) for u in again.users} - {"somebody new"}
+    assert found == in_test & set(some)
+    assert len(train) + len(test) == 300
+
+
+def test_the_share_of_users_is_kept_on_average_for_every_seed():
+    data = Interactions(np.arange(5000), np.arange(5000))
+    for seed in (0, 1, 2**40, np.random.default_rng(0), None):
+        _, test = user_split(data, 0.2, random_state=seed)
+        assert len(test) == pytest.approx(1000, abs=5 * 28.3)  # standard deviations
+
+
+def test_time_splits_never_look_ahead(ratings):
+    for share in (0.05, 0.3, 0.6):
+        train, test = time_split(ratings, share)
+        assert train.timestamps.max() < test.timestamps.min()
+        oldest = test.timestamps.min()
+        assert len(test) >= round(share * 200)
+        assert (test.timestamps > oldest).sum() < round(share * 200)
+    train, test = time_split(ratings, cutoff=4)
+    assert (train.timestamps.max(), test.timestamps.min()) == (3, 4)
+    dated = Interactions([1, 2], [3, 4], timestamps=[86399, 86400])
+    _, test = time_split(dated, cutoff=np.datetime64("1970-01-02"))
+    assert test.timestamps.tolist() == [86400]
+
+
+def test_a_rule_decides(ratings):
+    train, test = predicate_split(ratings, lambda data: data.ratings == 5)
+    assert set(test.ratings.tolist()) == {5}
+    assert 5 not in train.ratings
+    for wrong in (lambda data: data.ratings, lambda data: data.ratings[:3] == 5):
+        with pytest.raises(ShapeError, match="mask of shape"):
+            predicate_split(ratings, wrong)
+
+
+def test_an_empty_part_is_refused():
+    data = Interactions([1, 1, 1], [1, 2, 3], timestamps=[5, 5, 5])
+    with pytest.raises(DataError, match="the (train|test) part gets no interactions"):
+        user_split(data)
+    with pytest.raises(DataError, match="the train part gets no interactions"):
+        time_split(data)
+    with pytest.raises(DataError, match="the test part gets no interactions"):
+        time_split(data, cutoff=6)
+    with pytest.raises(DataError, match="the test part gets no interactions"):
+        predicate_split(data, lambda d: d.items > 9)
+    with pytest.raises(DataError, match="without timestamps"):
+        time_split(Interactions([1, 2], [1, 2]))
+    for split in (user_split, time_split):
+        with pytest.raises(SettingError, match="test_share"):
+            split(data, 1.0)
+    for split in (random_split, user_split, leave_out_split):
+        with pytest.raises(SettingError, match="random_state"):
+            split(Interactions([1, 2], [1, 2]), random_state=-1)
+
+
+def test_users_of_movielens_are_split_as_a_fifth():
+    if not DATA.exists():
+        pytest.skip("the data folder ../shared/data is not there")
+    data = movielens_100k(DATA)
+    train, test = user_split(data, 0.2, random_state=42)
+    n_test = len(np.unique(test.users))
+    assert n_test + len(np.unique(train.users)) == 943
+    assert n_test == pytest.approx(0.2 * 943, abs=3 * 12.3)
+    assert len(train) + len(test) == 100_000
