@@ -34,7 +34,7 @@ def address(name: str) -> int:
 
 def part(function: Callable[..., Any]) -> Any:
     """Compile a function that a kernel calls; no flag lets sums be reordered."""
-    return njit(error_model="numpy")(function)
+    return njit(error_model="numpy", inline="always")(function)
 
 
 def kernel(count: int) -> Callable[[Callable[..., Any]], Any]:

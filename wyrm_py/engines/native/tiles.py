@@ -44,14 +44,16 @@ def tile(kind: str) -> Any:
         where = REALS[kind].as_pointer()
         given = [where, INT, where, INT, INT, where, INT, INT, INT, INT]
         function, builder = define(module, name, [INT, INT, *given])
+        function.attributes.discard("noinline")
+        function.attributes.add("alwaysinline")
         rows, vectors, *arguments = function.args
-        number = builder.add(builder.mul(rows, INT(VECTORS)), vectors)
+        number = builder.add(builder.mul(rows, INT(2 * VECTORS)), vectors)
         end = builder.append_basic_block()
         switch = builder.switch(number, end)
         for i in range(1, ROWS + 1):
-            for j in range(1, VECTORS + 1):
+            for j in range(1, (2 * VECTORS if i == 1 else VECTORS) + 1):
                 block = builder.append_basic_block()
-                switch.add_case(INT(i * VECTORS + j), block)
+                switch.add_case(INT(i * 2 * VECTORS + j), block)
                 builder.position_at_end(block)
                 builder.call(_tile(module, kind, i, j, given), arguments)
                 builder.branch(end)
@@ -226,6 +228,35 @@ def _turn(module: Any, kind: str, name: str) -> Any:
     k, _ = loop(builder, INT(0), depth, v.lanes, [], copy(None))
     end = builder.add(depth, INT(v.lanes - 1))
     loop(builder, k, end, v.lanes, [], copy(v.first(builder.sub(depth, k))))
+    builder.ret_void()
+    return function
+
+
+def align(kind: str) -> Any:
+    """Return the intrinsic align(to, to_row, b, b_row, depth, count): copy `depth` rows
+    of `count` (1 to all lanes) numbers into rows of one vector.
+    """
+
+    def build(module: Any) -> Any:
+        name = "wyrm_align"
+        return module.globals.get(name) or _align(module, kind, name)
+
+    return calling(build, kind, (0, 2))
+
+
+def _align(module: Any, kind: str, name: str) -> Any:
+    where = REALS[kind].as_pointer()
+    function, builder = define(module, name, [where, INT, where, INT, INT, INT])
+    to, to_row, b, b_row, depth, count = function.args
+    v = Vectors(builder, kind)
+    mask = v.first(count)
+
+    def body(k: Any, _: Values) -> Values:
+        row = v.load(at(builder, b, (k, b_row)), mask)
+        v.store(row, at(builder, to, (k, to_row)))
+        return []
+
+    loop(builder, INT(0), depth, 1, [], body)
     builder.ret_void()
     return function
 
