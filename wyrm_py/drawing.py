@@ -85,7 +85,7 @@ class Drawing:
         wide = [max(len(line[c]) for line in lines) for c in range(2)]
         text = [f"{a:<{wide[0]}}  {b:<{wide[1]}}  {c}" for a, b, c in lines]
         sizes = [n.value.size for n in map(_owner, self._order) if _is_parameter(n)]
-        total = f"{len(lines)} nodes, {len(sizes)} parameters of {sum(sizes)} numbers"
+        total = f"{len(lines)} nodes; parameters: {len(sizes)} of {sum(sizes)} numbers"
         return "\n".join([*text, total])
 
     __repr__ = __str__
