@@ -1,6 +1,7 @@
 """Numbers from comma-separated text: records and labels of a `Dataset`."""
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -91,7 +92,7 @@ def read_csv(
     wanted = [labels] if isinstance(labels, str | int) else list(labels)
     targets = [_place(text, names, column) for column in wanted]
     if columns is None:
-        fields = [k for k in range(text.width) if k not in targets]
+        fields = sorted(set(range(text.width)) - set(targets))
     else:
         fields = [_place(text, names, column) for column in columns]
     _require_once(text.name, targets + fields)
@@ -126,8 +127,7 @@ class _Table:
             raise DataError(f"{self.text.name} cannot be read: {error}") from error
         if table.num_rows == 0:
             raise DataError(f"{self.text.name} has no records, only a header.")
-        for place in places:
-            column = table[str(place)]
+        for place, column in zip(places, table.columns, strict=True):
             if place in self.conversions:
                 self.columns[place] = self._converted(place, column.to_pylist())
             else:
@@ -157,7 +157,7 @@ class _Table:
         function, values = self.conversions[place], np.empty(len(cells))
         for row, cell in enumerate(cells):
             try:
-                values[row] = function(cell.strip())
+                values[row] = float(function(cell.strip()))
             except Exception as error:
                 given = f"`convert` must return a number ({type(error).__name__}: "
                 raise self._at(row, place, f"{given}{error})") from error
@@ -218,7 +218,7 @@ def _place(text: DelimitedText, names: list[str] | None, column: Name) -> int:
 
 
 def _require_once(name: str, places: list[int]) -> None:
-    twice = sorted({place for place in places if places.count(place) > 1})
+    twice = sorted(place for place, times in Counter(places).items() if times > 1)
     if twice:
         raise SettingError(
             f"{name}: a column can be asked for once, among labels and columns "
