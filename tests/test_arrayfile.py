@@ -53,10 +53,12 @@ def _entry(manifest):
 
 
 def test_round_trip_keeps_every_dtype_shape_and_the_metadata(tmp_path):
-    arrays, metadata = _arrays(), {"ids": ["ä", "b"], "width": 32, "nested": {"x": 1.5}}
+    arrays = _arrays()
+    metadata = {"ids": ["ä", "b"], "width": 32, "nested": {"x": 1.5, "a": None}}
     write_arrays(tmp_path / "file", arrays, metadata)
     found, found_metadata = read_arrays(tmp_path / "file")
     assert found_metadata == metadata
+    assert list(found_metadata["nested"]) == ["x", "a"]  # in their order
     assert found.keys() == arrays.keys()
     for name, array in arrays.items():
         assert found[name].dtype == array.dtype

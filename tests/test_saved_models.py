@@ -123,6 +123,23 @@ def test_a_layer_used_twice_is_one_layer_again(tmp_path):
     assert other.steps[0] is other.steps[2] is not other.steps[1]
 
 
+class Pair(nn.Layer):
+    """Its settings come in another order than that of the alphabet."""
+
+    def __init__(self, second, first, options):
+        self.second, self.first, self.options = second, first, options
+
+
+def test_the_order_of_settings_is_kept(tmp_path):
+    inner = nn.Dense(2, 2)
+    wp.save_model(
+        tmp_path / "file", Pair(inner, inner, {"z": inner, "a": nn.Dense(1, 1)})
+    )
+    other = wp.load_model(tmp_path / "file", known=[Pair])
+    assert other.first is other.second is other.options["z"]
+    assert list(other.options) == ["z", "a"]
+
+
 def test_a_model_without_parameters_has_a_file_too(tmp_path):
     wp.save_model(tmp_path / "file", nn.Dropout(0.25))
     assert wp.load_model(tmp_path / "file").p == 0.25

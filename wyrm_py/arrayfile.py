@@ -254,7 +254,7 @@ def _header(
         "metadata": dict(metadata),
     }
     try:
-        text = json.dumps(manifest, allow_nan=False, sort_keys=True)
+        text = json.dumps(manifest, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise DTypeError(f"write_arrays: metadata must be JSON: {error}.") from error
     entry = {_ENTRY: f"{_digest(text)} {text}"}

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from wyrm_py.arrayfile import read_arrays, require_writable, write_arrays
-from wyrm_py.description import build, classes_in, describe
+from wyrm_py.description import Known, build, classes_in, describe
 from wyrm_py.engines.plan import require_optimizer
 from wyrm_py.errors import CorruptCheckpointError, SettingError, UnsavableError
 from wyrm_py.nn.layer import Layer
@@ -180,7 +180,7 @@ def save_model(
     Raises
     ------
     UnsavableError
-        If an argument of a constructor cannot be kept, such as a function or an
+        If an argument of a constructor cannot be kept, such as a lambda or an
         array, or if the layer is none; otherwise as `save`.
     """
     if not isinstance(layer, Layer):
@@ -196,7 +196,7 @@ def save_model(
     _save("save_model", path, layer, more, optimizer, history, random_state, extra)
 
 
-def load_model(path: str | os.PathLike[str], known: Iterable[type] = ()) -> Layer:
+def load_model(path: str | os.PathLike[str], known: Iterable[Known] = ()) -> Layer:
     """Build the layer of a file of `save_model`, with its values and optimizer state.
 
     Parameters are private, of the saved dtypes, and frozen if they were. The layer
@@ -206,7 +206,7 @@ def load_model(path: str | os.PathLike[str], known: Iterable[type] = ()) -> Laye
     Parameters
     ----------
     path : str or path-like
-    known : your own layer classes that may be built, besides those of wyrm_py
+    known : your own classes and functions that may be used, besides wyrm_py's
 
     Raises
     ------

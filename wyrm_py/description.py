@@ -2,7 +2,8 @@
 
 An object is written as the name of its class and the settings its constructor
 takes. Reading calls constructors of known classes with those settings, and runs
-nothing else: the classes of wyrm_py and those that the reader passes.
+nothing else: the classes of wyrm_py and those that the reader passes. Functions that
+stand by themselves in a module go by their names too.
 
 Every JSON object says what it is by its keys:
 
@@ -19,7 +20,7 @@ import json
 import math
 from collections.abc import Callable, Iterable, Mapping
 from importlib import metadata as distributions
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -30,11 +31,12 @@ from wyrm_py.errors import (
     UnknownClassError,
     UnsavableError,
 )
-from wyrm_py.nn.layer import Layer, NotKept
+from wyrm_py.nn.layer import Layer, NotKept, is_importable
 from wyrm_py.optim import Optimizer, schedules
 from wyrm_py.optim.schedules import Schedule
 from wyrm_py.random_state import generator_state, new_generator
 
+Known: TypeAlias = type | Callable[..., Any]
 FORMAT = 1
 _BASES = (Layer, Optimizer, Schedule)
 
@@ -46,27 +48,28 @@ def to_json(thing: Any) -> str:
 
     Parameters
     ----------
-    thing : Optimizer, Schedule or Layer; its settings are numbers, text,
-        dtypes, lists, tuples and dicts of them, and other such objects. A layer is
-        written as its constructor was called; what is named `...initialiser` is left
-        out if it is a function of yours, because a file has the values
+    thing : Optimizer, Schedule or Layer; its settings are numbers, text, dtypes,
+        functions of a module, lists, tuples and dicts of them, and other such objects.
+        A layer is written as its constructor was called; an argument named
+        `...initialiser` that is a function of yours and has a default is left out: a
+        file has the values
 
     Raises
     ------
     UnsavableError
-        If a setting is something else (a function, an array), NaN or infinite.
+        If a setting is something else (a lambda, an array), NaN or infinite.
     """
     head = {"format": FORMAT, "library": distributions.version("wyrm-py")}
     return json.dumps(head | describe("to_json", thing), indent=2, allow_nan=False)
 
 
-def from_json(text: str, known: Iterable[type] = ()) -> Any:
+def from_json(text: str, known: Iterable[Known] = ()) -> Any:
     """Build what `to_json` wrote.
 
     Parameters
     ----------
     text : str
-    known : your own classes that may be built, besides those of wyrm_py
+    known : your own classes and functions that may be used, besides wyrm_py's
 
     Raises
     ------
@@ -104,7 +107,7 @@ def describe(who: str, thing: Any) -> dict[str, Any]:
     return described
 
 
-def build(who: str, description: Any, known: Iterable[type] = ()) -> Any:
+def build(who: str, description: Any, known: Iterable[Known] = ()) -> Any:
     """Build the object of a description."""
     if not isinstance(description, dict) or "class" not in description:
         raise CorruptCheckpointError(
@@ -157,22 +160,19 @@ class _Writer:
             return {"generator": generator_state(value)}
         if isinstance(value, _BASES):
             return self._object(value, place)
-        if self.is_own_function(value):
+        if callable(value) and not isinstance(value, type) and is_importable(value):
+            self._require_free_name(value.__name__, self.functions, value, place)
             return {"function": value.__name__}
-        raise self.unsavable(value, place)
+        raise self._unsavable(value, place)
 
-    def is_own_function(self, value: Any) -> bool:
-        """Tell whether a file may name a function."""
-        name = getattr(value, "__name__", None)
-        return callable(value) and self.functions.get(str(name)) is value
-
-    def unsavable(self, value: Any, place: str) -> UnsavableError:
+    def _unsavable(self, value: Any, place: str) -> UnsavableError:
         """Return the error about a setting that is no JSON."""
         kind = value.kind if isinstance(value, NotKept) else type(value).__name__
         return UnsavableError(
-            f"{self.who}: no file can hold {place}, which is {kind}. Give its name "
-            "('relu'), plain numbers, or a class of your own that makes it; or keep "
-            "the values alone with `wp.save(path, layer)` and build the layer yourself."
+            f"{self.who}: no file can hold {place}, which is {kind}. Give a name "
+            "('relu'), plain numbers, a function that stands by itself in a module, or "
+            "a layer class that makes it; or keep the values alone with "
+            "`wp.save(path, layer)` and build the layer yourself."
         )
 
     def _parts(self, values: Iterable[Any], place: str) -> list[Any]:
@@ -184,34 +184,45 @@ class _Writer:
                 return {"same": number}
         self.objects.append(thing)
         name = type(thing).__name__
-        if self.classes.get(name, type(thing)) is not type(thing):
+        self._require_free_name(name, self.classes, type(thing), place)
+        try:
+            held = (_given if isinstance(thing, Layer) else _attributes)(thing)
+        except AttributeError as error:
             raise UnsavableError(
-                f"{self.who}: {place} is a class {name!r} of yours, and wyrm_py has "
-                "one of that name. Rename yours."
-            )
-        read = _given if isinstance(thing, Layer) else _attributes
+                f"{self.who}: {place} must keep what its constructor is given as "
+                f"attributes of the same names: {error}."
+            ) from error
         settings = {
             key: self.value(value, f"{place}.{key}")
-            for key, value in read(thing).items()
-            if not self._is_left_out(key, value)
+            for key, value in held.items()
+            if not self._is_left_out(type(thing), key, value)
         }
         return {"class": name, "settings": settings}
 
-    def _is_left_out(self, key: str, value: Any) -> bool:
+    def _is_left_out(self, kind: type, key: str, value: Any) -> bool:
         """Tell whether a setting only made first values, which a file replaces."""
+        parameter = _signature(kind).parameters.get(key)
+        optional = parameter is not None and parameter.default is not parameter.empty
         function = callable(value) or isinstance(value, NotKept)
-        return (
-            key.endswith("initialiser") and function and not self.is_own_function(value)
-        )
+        own = function and value in self.functions.values()
+        return key.endswith("initialiser") and function and optional and not own
+
+    def _require_free_name(
+        self, name: str, own: Mapping[str, Any], value: Any, place: str
+    ) -> None:
+        if own.get(name, value) is not value:
+            raise UnsavableError(
+                f"{self.who}: {place} is {name!r} of your own, and wyrm_py has one of "
+                "that name. Rename yours."
+            )
 
 
 class _Reader:
     """Builds one object with all objects in it."""
 
-    def __init__(self, who: str, known: Iterable[type]) -> None:
+    def __init__(self, who: str, known: Iterable[Known]) -> None:
         self.who = who
-        self.classes = _known_classes(who, known)
-        self.functions = _own_functions()
+        self.classes, self.functions = _with_known(who, known)
         self.seen: list[Any] = []
 
     def value(self, value: Any) -> Any:
@@ -244,7 +255,7 @@ class _Reader:
             return known[name]
         raise UnknownClassError(
             f"{self.who}: the {kind} {name!r} is not known here, and nothing is built "
-            "from a name alone. If it is a class of yours, pass it: `known=[...]`."
+            "from a name alone. If it is your own, pass it: `known=[...]`."
         )
 
     def _object(self, value: dict[str, Any]) -> Any:
@@ -329,34 +340,37 @@ def _own_classes() -> dict[str, type]:
         name: thing
         for module in modules
         for name, thing in vars(module).items()
-        if isinstance(thing, type)
-        and issubclass(thing, _BASES)
-        and thing not in _BASES
+        if isinstance(thing, type) and issubclass(thing, _BASES) and thing not in _BASES
     }
 
 
 def _own_functions() -> dict[str, Callable[..., Any]]:
     """Return the functions of wyrm_py that a file may name."""
-    modules = (nn.initialisers,)
+    modules = (nn.initialisers, nn.losses)
     return {
         name: thing
         for module in modules
         for name, thing in vars(module).items()
-        if inspect.isfunction(thing) and thing.__module__ == module.__name__
+        if inspect.isfunction(thing) and not name.startswith("_")
     }
 
 
-def _known_classes(who: str, known: Iterable[type]) -> dict[str, type]:
-    classes = _own_classes()
-    for kind in known:
-        if not isinstance(kind, type) or not issubclass(kind, _BASES):
+def _with_known(
+    who: str, known: Iterable[Known]
+) -> tuple[dict[str, type], dict[str, Callable[..., Any]]]:
+    """Return classes and functions that may be named: ours and those passed."""
+    classes, functions = _own_classes(), _own_functions()
+    for thing in known:
+        fits = issubclass(thing, _BASES) if isinstance(thing, type) else callable(thing)
+        if not fits or not hasattr(thing, "__name__"):
             raise SettingError(
-                f"{who}: known must be a list of classes of layers, optimizers or "
-                f"schedules, got {kind!r} in it."
+                f"{who}: known must be a list of functions and of classes of layers, "
+                f"optimizers or schedules, got {thing!r} in it."
             )
-        if classes.setdefault(kind.__name__, kind) is not kind:
+        names: dict[str, Any] = classes if isinstance(thing, type) else functions
+        if names.setdefault(thing.__name__, thing) is not thing:
             raise SettingError(
-                f"{who}: known has a class {kind.__name__!r} and there is another one "
-                "of that name. Rename yours."
+                f"{who}: known has {thing.__name__!r} and there is another one of that "
+                "name. Rename yours."
             )
-    return classes
+    return classes, functions

@@ -240,12 +240,12 @@ def _as_given(value: Any) -> Any:
         return type(value)(map(_as_given, value))
     if type(value) is dict:
         return {key: _as_given(part) for key, part in value.items()}
-    if isinstance(value, (*_KEPT, Layer, Optimizer, NotKept)) or _is_importable(value):
+    if isinstance(value, (*_KEPT, Layer, Optimizer, NotKept)) or is_importable(value):
         return value
     return NotKept(getattr(value, "__qualname__", None) or type(value).__name__)
 
 
-def _is_importable(value: Any) -> bool:
+def is_importable(value: Any) -> bool:
     """Tell whether a function or a class is found under its module and name."""
     name, module = getattr(value, "__name__", None), getattr(value, "__module__", None)
     if not isinstance(name, str) or not isinstance(module, str):
