@@ -203,7 +203,7 @@ def _from(start: str, axis: int, part: Operand, x: Operand) -> Operand:
             placed[axis] = f"({start})" if at == "0" else f"({start} + {at})"
         return x.at(*placed)
 
-    return part.reading(read, x.fast_axis)
+    return part.reading(read)
 
 
 class JoinMethods(Methods):

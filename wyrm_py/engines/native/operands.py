@@ -60,14 +60,12 @@ class Operand:
         extents: Sequence[Extent],
         read: Reader,
         flat: Callable[[str], str] | None = None,
-        fast_axis: int | None = None,
     ) -> None:
         self.dtype = dtype
         self.extents = tuple(extents)
         self.type = type_name(dtype)
         self._read = read
         self.flat = flat
-        self.fast_axis = fast_axis if fast_axis is not None else len(extents) - 1
 
     def at(self, *index: str) -> str:
         """Return the text of one element, also as the target of an assignment."""
@@ -84,10 +82,10 @@ class Operand:
         """Whether every axis has length one."""
         return all(extent.is_one for extent in self.extents)
 
-    def reading(self, read: Reader, fast_axis: int | None = None) -> Operand:
+    def reading(self, read: Reader) -> Operand:
         """Return an operand of this shape that reads elsewhere."""
         flat = (lambda _: read(*("0",) * len(self.extents))) if self.is_scalar else None
-        return Operand(self.dtype, self.extents, read, flat, fast_axis)
+        return Operand(self.dtype, self.extents, read, flat)
 
     def reshaping(self, source: Operand) -> Operand:
         """Return an operand of this shape over the elements of `source`."""
@@ -112,11 +110,7 @@ class Operand:
                 *("0" if e.is_one else next(given) for e in source.extents)
             )
 
-        fast = None
-        if source.extents and not source.extents[source.fast_axis].is_one:
-            order = [k for k, e in enumerate(source.extents) if not e.is_one]
-            fast = wide[order.index(source.fast_axis)]
-        return Operand(self.dtype, self.extents, read, source.flat, fast)
+        return Operand(self.dtype, self.extents, read, source.flat)
 
     def within(self, *lead: str) -> Operand:
         """Return an operand of the trailing axes, with the leading indices fixed."""
