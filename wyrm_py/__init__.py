@@ -1,6 +1,6 @@
 """wyrm_py: your own sparse model, at the speed of C++, on all cores."""
 
-from wyrm_py import errors, nn
+from wyrm_py import data, errors, evaluation, nn
 from wyrm_py.checkpoint import load, load_model, save, save_model
 from wyrm_py.data.ragged import RaggedColumn
 from wyrm_py.derivatives import (
@@ -17,7 +17,17 @@ from wyrm_py.graph.mode import Mode
 from wyrm_py.graph.op import Op, Pointwise, Spec
 from wyrm_py.leaves import IndexInputNode, InputNode, ParameterNode, SparseInputNode
 from wyrm_py.nodes import Node
-from wyrm_py.optim import SGD, Adagrad
+from wyrm_py.optim import (
+    FTRL,
+    SGD,
+    Adadelta,
+    Adagrad,
+    Adam,
+    AdamW,
+    Optimizer,
+    RMSProp,
+    schedules,
+)
 from wyrm_py.parallel.evaluate import evaluate
 from wyrm_py.parallel.fit import fit
 from wyrm_py.parallel.history import History
@@ -26,8 +36,12 @@ from wyrm_py.recurrence import scan
 from wyrm_py.samplers import sample_popular, sample_uniform, sample_warp
 
 __all__ = [
+    "FTRL",
     "SGD",
+    "Adadelta",
     "Adagrad",
+    "Adam",
+    "AdamW",
     "CompiledStep",
     "Drawing",
     "History",
@@ -37,16 +51,20 @@ __all__ = [
     "Mode",
     "Node",
     "Op",
+    "Optimizer",
     "ParameterNode",
     "Pointwise",
+    "RMSProp",
     "RaggedColumn",
     "SparseInputNode",
     "Spec",
     "WyrmError",
     "compile",
+    "data",
     "draw",
     "errors",
     "evaluate",
+    "evaluation",
     "finite_difference",
     "fit",
     "from_json",
@@ -62,5 +80,6 @@ __all__ = [
     "save",
     "save_model",
     "scan",
+    "schedules",
     "to_json",
 ]

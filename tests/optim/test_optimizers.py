@@ -270,7 +270,7 @@ def test_step_leaves_no_gradient_behind():
 def test_an_impossible_learning_rate_is_refused(kind, wrong):
     with pytest.raises(
         errors.SettingError,
-        match=f"{kind.__name__}: learning_rate must be a finite number above zero, got",
+        match=f"{kind.__name__}: learning_rate must be a finite number above zero, or",
     ):
         kind(learning_rate=wrong)
 
@@ -304,13 +304,13 @@ def test_epsilon_must_be_above_zero():
 
 def test_an_unknown_setting_is_refused_when_it_is_set_later():
     optimizer = wp.SGD()
-    with pytest.raises(errors.SettingError, match="SGD: has no setting 'momentum'"):
-        optimizer.momentum = 0.9
+    with pytest.raises(errors.SettingError, match="SGD: has no setting 'beta1'"):
+        optimizer.beta1 = 0.9
 
 
 def test_an_optimizer_shows_its_settings():
-    assert repr(wp.SGD(0.1, clip=2)) == "SGD(learning_rate=0.1, l2=0.0, clip=2.0)"
-    assert "epsilon=1e-10" in repr(wp.Adagrad())
+    assert repr(wp.SGD(0.1, clip=2)) == "SGD(learning_rate=0.1, clip=2.0)"
+    assert repr(wp.Adagrad(epsilon=0.1)) == "Adagrad(learning_rate=0.05, epsilon=0.1)"
 
 
 def test_settings_changed_later_take_effect_in_a_compiled_step():

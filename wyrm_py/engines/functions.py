@@ -84,6 +84,34 @@ def power(a: Any, b: Any) -> Any:
     return _rounded(np.power, a, b)
 
 
+def linear_power(a: Any, b: Any, c: Any, d: Any, count: Any) -> Any:
+    """Return the elements of a power of the matrix ((a, b), (c, d)).
+
+    `count` is a whole number not below zero, or an array of them; then each result
+    is one, too. By squaring: about 2 log2(count) products of matrices.
+    """
+    left = np.array(count, np.int64)
+    base = tuple(np.full(left.shape, float(x)) for x in (a, b, c, d))
+    power = tuple(np.full(left.shape, x) for x in (1.0, 0.0, 0.0, 1.0))
+    while left.any():
+        odd = left & 1 == 1
+        product = _product(power, base)
+        power = tuple(
+            np.where(odd, new, old) for new, old in zip(product, power, strict=True)
+        )
+        base, left = _product(base, base), left >> 1
+    return power
+
+
+def _product(m: tuple[Any, ...], n: tuple[Any, ...]) -> tuple[Any, ...]:
+    return (
+        m[0] * n[0] + m[1] * n[2],
+        m[0] * n[1] + m[1] * n[3],
+        m[2] * n[0] + m[3] * n[2],
+        m[2] * n[1] + m[3] * n[3],
+    )
+
+
 def sqrt(x: Any) -> Any:
     """Return the square root, correctly rounded; NaN below zero."""
     with np.errstate(all="ignore"):

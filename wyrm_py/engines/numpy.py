@@ -6,7 +6,7 @@ and `fit(engine="numpy")`; native code is tested against it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,13 +43,22 @@ def compute(application: Application) -> None:
     application.op.forward(out, *values)
 
 
-def run(applications: Sequence[Application], draw: bool = True) -> None:
-    """Compute applications in order; `draw=False` keeps random values."""
+def run(
+    applications: Sequence[Application],
+    draw: bool = True,
+    before: Callable[[Application], object] | None = None,
+) -> None:
+    """Compute applications in order; `draw=False` keeps random values.
+
+    `before` is called with each application before it is computed.
+    """
     tick = next(ticks)
     with np.errstate(all="ignore"):  # NaN and infinity are looked for by `fit`
         for application in applications:
             if application.is_leaf:
                 continue
+            if before is not None:
+                before(application)
             if draw or not application.op.random:
                 compute(application)
             for node in application.outputs:

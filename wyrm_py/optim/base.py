@@ -8,57 +8,144 @@ parameter, under "<rule>.<slot>".
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar
+from dataclasses import KW_ONLY, dataclass, fields
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from wyrm_py.engines import functions
 from wyrm_py.errors import SettingError
 from wyrm_py.graph.op import Array
 from wyrm_py.graph.rows import RowArrays
 from wyrm_py.leaves import ParameterNode
+from wyrm_py.optim.bounds import (
+    ABOVE_ZERO_OR_NONE,
+    EXPRESSION,
+    NOT_BELOW_ZERO,
+    RATE,
+    Bound,
+)
+from wyrm_py.optim.formula import Formula, Formulas, formula
+from wyrm_py.optim.schedules import Schedule
 from wyrm_py.parameters import ParameterBlock
 
 Gradient = Array | RowArrays
 
-ABOVE_ZERO = "above zero"
-NOT_BELOW_ZERO = "not below zero"
-ABOVE_ZERO_OR_NONE = "above zero, or None"
 
-
+@dataclass(eq=False, repr=False)
 class Optimizer:
-    """Base of the optimizers; see SGD for the common settings."""
+    """Base of the optimizers, with the settings that all of them have.
 
-    slots: ClassVar[tuple[str, ...]] = ()
-    rule: ClassVar[str]
-    version = 0
-    """Grows with every setting that is changed: compiled steps look at it."""
-    bounds: ClassVar[dict[str, str]] = {
-        "learning_rate": ABOVE_ZERO,
+    Every setting is a plain attribute that can be read and set at any time; a new
+    value is checked and takes effect with the next step, also in compiled ones.
+
+    Parameters
+    ----------
+    learning_rate : float > 0, or a schedule from `wyrm_py.schedules`
+    l1 : float >= 0, adds l1 * sign(w) to the gradient; nothing where w is zero
+    l2 : float >= 0, adds l2 * w to the gradient
+    penalty : str or None, an expression of `value` that is added to the gradient,
+        such as "0.1 * value / (1 + value * value)"
+    clip : float > 0 or None, each gradient element is cut to [-clip, clip]
+    clip_norm : float > 0 or None, the gradients of a step are scaled down
+        together to at most this Euclidean norm
+    epoch : float >= 0, where a schedule stands: complete epochs. `fit` starts
+        there and adds one after each epoch; in a loop of your own, set it
+
+    Raises
+    ------
+    SettingError
+        If a setting is impossible, now or when it is set later.
+
+    Notes
+    -----
+    A gradient is clipped, then scaled, then gets the penalties, then meets the rule.
+    On rows all of it happens only to the rows that a step looked up: l1, l2 and
+    `penalty` are lazy, and so is what a rule does to its state. l1 and l2 together
+    are the elastic net.
+
+    A rule of one's own is a subclass with a `rule` and, where it needs them, `slots`,
+    `once`, and settings with their `bounds`.
+    """
+
+    bounds: ClassVar[dict[str, Bound]] = {
+        "learning_rate": RATE,
+        "l1": NOT_BELOW_ZERO,
         "l2": NOT_BELOW_ZERO,
+        "penalty": EXPRESSION,
         "clip": ABOVE_ZERO_OR_NONE,
         "clip_norm": ABOVE_ZERO_OR_NONE,
+        "epoch": NOT_BELOW_ZERO,
     }
     """All settings, and what each must be."""
+    version: ClassVar[int] = 0
+    """Grows with every setting that is changed: compiled steps look at it."""
 
-    learning_rate: float
-    l2: float
-    clip: float | None
-    clip_norm: float | None
+    learning_rate: float | Schedule = 0.05
+    _: KW_ONLY
+    l1: float = 0.0
+    l2: float = 0.0
+    penalty: str | None = None
+    clip: float | None = None
+    clip_norm: float | None = None
+    epoch: float = 0.0
 
-    def __init__(
-        self,
-        learning_rate: float,
-        l2: float = 0.0,
-        clip: float | None = None,
-        clip_norm: float | None = None,
-    ) -> None:
-        self.learning_rate = learning_rate
-        self.l2 = l2
-        self.clip = clip
-        self.clip_norm = clip_norm
+    # -- what a rule says ---------------------------------------------------------
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """Names of the state that each element has; it starts at zero."""
+        return ()
+
+    @property
+    def rule(self) -> str:
+        """Lines that give `value` and the slots new values, elementwise.
+
+        They may use `value`, `gradient`, the slots, settings that are numbers, what
+        `once` assigns, and the functions that pointwise ops may use.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no rule.")
+
+    @property
+    def once(self) -> str:
+        """Lines worked out once per update of a parameter, in float64.
+
+        They may use settings and `step`, the number of updates that the parameter
+        has had by this rule, this one included.
+        """
+        return ""
+
+    @property
+    def missed_once(self) -> str:
+        """Lines worked out once per row, in float64, for `missed`.
+
+        They may use settings and `missed`, the number of updates that passed a row
+        by. Optimizers whose rows are lazy have none.
+        """
+        return ""
+
+    @property
+    def missed(self) -> str:
+        """Lines that do to a row what the updates it missed would have done."""
+        return ""
+
+    @property
+    def penalties(self) -> str:
+        """Lines before the rule that add the penalties in use to `gradient`."""
+        terms = ["l1 * sign(value)"] if self.l1 else []
+        terms += ["l2 * value"] if self.l2 else []
+        terms += [f"({self.penalty})"] if self.penalty else []
+        return "".join(f"gradient = gradient + {term}\n" for term in terms)
+
+    def require_consistent(self) -> None:
+        """Raise a SettingError if settings contradict each other."""
+
+    # -- settings -----------------------------------------------------------------
+
+    def __post_init__(self) -> None:
+        self.require_consistent()
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set a setting, checked, at any time: also steps made before follow it."""
@@ -67,25 +154,77 @@ class Optimizer:
                 f"{type(self).__name__}: has no setting {name!r}; there are "
                 f"{', '.join(self.bounds)}."
             )
-        checked = _checked(type(self).__name__, name, value, self.bounds[name])
+        before = dict(self.__dict__)
+        checked = self.bounds[name].checked(type(self).__name__, name, value)
         super().__setattr__(name, checked)
         super().__setattr__("version", self.version + 1)
+        if name in before:  # not while the first settings come in
+            try:
+                self.require_consistent()
+            except SettingError:
+                self.__dict__.update(before)
+                raise
+
+    @property
+    def rate(self) -> float:
+        """The learning rate now: that of the schedule, if there is one, at `epoch`."""
+        held = self.learning_rate
+        return held(self.epoch) if isinstance(held, Schedule) else held
 
     def settings(self) -> dict[str, float]:
-        """Return the numbers the rule uses, by name, as they are now."""
-        return {"learning_rate": self.learning_rate, "l2": self.l2}
+        """Return the numbers a step uses, by name, as they are now."""
+        held = {name: getattr(self, name) for name in self.bounds if name != "epoch"}
+        held["learning_rate"] = self.rate
+        return {name: v for name, v in held.items() if isinstance(v, float)}
 
-    def structure(self) -> tuple[bool, ...]:
-        """Return which settings are in use at all: a step is printed for these."""
-        return self.l2 > 0, self.clip is not None, self.clip_norm is not None
+    def with_numbers(self, numbers: Iterable[float]) -> Self:
+        """Return a copy with these for `settings`, in that order, unchecked."""
+        made = copy.copy(self)
+        made.__dict__.update(zip(self.settings(), map(float, numbers), strict=True))
+        return made
+
+    def structure(self) -> tuple[Any, ...]:
+        """Return what decides the text of a step, beside numbers."""
+        clips = self.clip is not None, self.clip_norm is not None
+        texts = self.penalties, self.rule, self.once, self.missed_once, self.missed
+        return *clips, self.slots, *texts
+
+    def formulas(self) -> Formulas:
+        """Return the lines of the rule with the settings in use, checked."""
+        who = type(self).__name__
+        return Formulas(
+            formula(self.once, f"{who}: once"),
+            formula(self.penalties + self.rule, f"{who}: rule"),
+            formula(self.missed_once, f"{who}: missed_once"),
+            formula(self.missed, f"{who}: missed"),
+        )
+
+    def __repr__(self) -> str:
+        differing = [
+            f"{field.name}={getattr(self, field.name)!r}"
+            for field in fields(self)
+            if field.name == "learning_rate"
+            or getattr(self, field.name) != field.default
+        ]
+        return f"{type(self).__name__}({', '.join(differing)})"
+
+    # -- state --------------------------------------------------------------------
 
     def slot_name(self, slot: str) -> str:
         """Return the name of a state slot on the parameter."""
         return f"{type(self).__name__.lower()}.{slot}"
 
     def state(self, block: ParameterBlock) -> list[Array]:
-        """Return the state arrays of a parameter, in the order of `slots`."""
-        return [block.slot(self.slot_name(slot)) for slot in self.slots]
+        """Return the state of a parameter: `slots`, and the counters in use."""
+        found = [block.slot(self.slot_name(slot)) for slot in self.slots]
+        formulas = self.formulas()
+        if formulas.counts:
+            found.append(block.slot(self.slot_name("step"), "parameter"))
+        if formulas.catches_up:
+            found.append(block.slot(self.slot_name("row_step"), "row"))
+        return found
+
+    # -- steps --------------------------------------------------------------------
 
     def step(self, parameters: Iterable[ParameterNode]) -> None:
         """Apply and clear the gradients of some parameter nodes.
@@ -108,7 +247,7 @@ class Optimizer:
             node._gradient = None
 
     def apply(self, gradients: Sequence[tuple[ParameterBlock, Gradient]]) -> None:
-        """Update parameters by gradients: clip, then l2, then the rule."""
+        """Update parameters by gradients: clip, then penalties, then the rule."""
         ready = [
             (block, g.coalesced() if isinstance(g, RowArrays) else g)
             for block, g in gradients
@@ -117,6 +256,26 @@ class Optimizer:
             scale = self._norm_scale([g for _, g in ready])
             for block, gradient in ready:
                 self._update(block, gradient, scale)
+
+    def catch_up(
+        self, parameters: Iterable[ParameterNode | ParameterBlock], rows: Any = ...
+    ) -> None:
+        """Do to rows what the updates that they missed would have done to them.
+
+        Does nothing for rules whose rows are lazy. Missed updates count with the
+        settings of this moment: catch up before changing one.
+
+        Parameters
+        ----------
+        parameters : parameter nodes or blocks
+        rows : int array of row numbers, in [0, R); all rows by default
+        """
+        for given in parameters:
+            block = given.block if isinstance(given, ParameterNode) else given
+            if self.formulas().catches_up:
+                step = int(block.slot(self.slot_name("step"), "parameter"))
+                with np.errstate(all="ignore"):
+                    self._catch_up(block, rows, step)
 
     def _norm_scale(self, gradients: Iterable[Gradient]) -> float:
         if self.clip_norm is None:
@@ -132,37 +291,48 @@ class Optimizer:
 
     def _update(self, block: ParameterBlock, gradient: Gradient, scale: float) -> None:
         """The one NumPy loop: rows if there are rows, else the whole array."""
-        value, state = block.value, self.state(block)
+        formulas = self.formulas()
         rows: Any = gradient.rows if isinstance(gradient, RowArrays) else ...
         g = gradient.values if isinstance(gradient, RowArrays) else gradient
-        number = value.dtype.type
-        names: dict[str, Any] = {k: number(v) for k, v in self.settings().items()}
-        g = self._clipped(g).reshape(value[rows].shape) * number(scale)
-        names["value"] = value[rows]
-        names["gradient"] = g + names["l2"] * names["value"]
-        names.update(zip(self.slots, (array[rows] for array in state), strict=True))
-        exec(self.rule, dict(vars(functions)), names)
-        value[rows] = names["value"]
-        for slot, array in zip(self.slots, state, strict=True):
-            array[rows] = names[slot]
+        numbers = self.settings()
+        if formulas.counts:
+            step = block.slot(self.slot_name("step"), "parameter")
+            step += 1
+            numbers["step"] = float(step)
+        if formulas.catches_up:
+            self._catch_up(block, rows, int(step) - 1)
+            block.slot(self.slot_name("row_step"), "row")[rows] = int(step)
+        formulas.once.run(numbers, np.float64)
+        number = block.dtype.type
+        names: dict[str, Any] = {k: number(v) for k, v in numbers.items()}
+        shape = block.value[rows].shape
+        names["gradient"] = self._clipped(g).reshape(shape) * number(scale)
+        self._rewrite(block, rows, formulas.rule, names)
 
-    def __repr__(self) -> str:
-        given = {**self.settings(), "clip": self.clip, "clip_norm": self.clip_norm}
-        listed = ", ".join(f"{k}={v!r}" for k, v in given.items() if v is not None)
-        return f"{type(self).__name__}({listed})"
+    def _catch_up(self, block: ParameterBlock, rows: Any, step: int) -> None:
+        formulas = self.formulas()
+        last = block.slot(self.slot_name("row_step"), "row")
+        missed = np.maximum(step - last[rows], 0)
+        last[rows] += missed
+        if not missed.any():
+            return
+        numbers: dict[str, Any] = {**self.settings(), "missed": np.float64(missed)}
+        formulas.missed_once.run(numbers, np.float64)
+        shape = (-1,) + (1,) * (block.value.ndim - 1) if block.value.ndim else ()
+        names = {k: np.asarray(v, block.dtype) for k, v in numbers.items()}
+        names = {k: v.reshape(shape) if v.ndim else v for k, v in names.items()}
+        self._rewrite(block, rows, formulas.missed, names)
 
-
-def _checked(who: str, name: str, value: Any, bound: str) -> float | None:
-    """Return a setting as a float, or raise a SettingError."""
-    if value is None and bound == ABOVE_ZERO_OR_NONE:
-        return None
-    fits = isinstance(value, int | float | np.floating | np.integer) and not isinstance(
-        value, bool
-    )
-    low = 0.0 if bound == NOT_BELOW_ZERO else math.ulp(0.0)
-    if fits and math.isfinite(value) and value >= low:
-        return float(value)
-    raise SettingError(f"{who}: {name} must be a finite number {bound}, got {value!r}.")
+    def _rewrite(
+        self, block: ParameterBlock, rows: Any, lines: Formula, names: dict[str, Any]
+    ) -> None:
+        """Run lines over value and slots of some rows, and write these back."""
+        arrays = {slot: block.slot(self.slot_name(slot)) for slot in self.slots}
+        arrays["value"] = block.value
+        names.update({name: array[rows] for name, array in arrays.items()})
+        lines.run(names, block.dtype.type)
+        for name, array in arrays.items():
+            array[rows] = names[name]
 
 
 def _sum(a: Gradient, b: Gradient) -> Gradient:

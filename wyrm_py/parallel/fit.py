@@ -20,7 +20,6 @@ from wyrm_py.data.columns import Column, take_columns
 from wyrm_py.engines.limits import row_limits
 from wyrm_py.engines.native.extents import Extents
 from wyrm_py.engines.native.kernel import Binding, bind
-from wyrm_py.engines.native.module import setting_values
 from wyrm_py.engines.native.order import block_size_for
 from wyrm_py.engines.native.settings import Settings
 from wyrm_py.engines.native.source import Source, generate
@@ -32,9 +31,11 @@ from wyrm_py.graph.order import topological_order
 from wyrm_py.leaves import ParameterNode, require_node, require_nodes
 from wyrm_py.nodes import Node
 from wyrm_py.optim import Optimizer
+from wyrm_py.optim.schedules import Schedule
 from wyrm_py.parallel.blocks import BlockReport, run_blocks
 from wyrm_py.parallel.history import History
 from wyrm_py.parallel.pools import resolve_jobs
+from wyrm_py.parallel.rates import Rates
 from wyrm_py.parallel.synchronous import run_rounds
 from wyrm_py.parallel.tasks import Blocks, NativeRounds, NativeTask, NumpyTask
 from wyrm_py.parameters import HogwildParameter, ParameterBlock, SharedArray
@@ -166,7 +167,6 @@ class _Run:
         # synchronous rounds are short: threads, whatever the backend
         self.shares = jobs > 1 and backend == "processes" and mode == "hogwild"
         self.structure = optimizer.structure()
-        self.settings: Array = np.array(setting_values(optimizer))
         gradients = "collect" if mode == "synchronous" else "apply"
         self.source = self._print(gradients) if self.native else None
         self.extents = Extents.of(topological_order(plan.ends()), batch is not None)
@@ -219,11 +219,17 @@ class _Run:
         """Run the epochs that come after `before` and report all of them."""
         history, report = replace(before, losses=[*before.losses]), BlockReport()
         history.workers = self.jobs
+        first, optimizer = self.blocks.first_epoch, self.optimizer
+        optimizer.epoch = max(optimizer.epoch, first)
+        self.rates = Rates(optimizer, epochs, self.blocks.count, first, self.shares)
+        exact = optimizer.formulas().catches_up
 
-        def on_epoch(_epoch: int, _mean: float) -> bool:
+        def on_epoch(epoch: int, _mean: float) -> bool:
             _record(history, before, report)
+            self._catch_up(epoch)
+            optimizer.epoch += 1
             stop = [_is_true(callback(history)) for callback in callbacks]
-            self._take_settings()
+            self._take_settings(epoch + 1)
             check_columns(
                 self.plan, self.columns
             )  # a callback may have written to a column
@@ -233,14 +239,16 @@ class _Run:
             self._moved() as moved,
             progress_bar(progress) as show,
         ):
-            after = on_epoch if callbacks else None
+            scheduled = isinstance(optimizer.learning_rate, Schedule)
+            after = on_epoch if callbacks or (exact and scheduled) else None
+            self._catch_up(0)
             if self.mode == "synchronous":
                 run_rounds(
                     self._round_workers(),
                     self.blocks,
                     epochs,
                     self.batch or 1,
-                    self._work(),
+                    0 if exact else self._work(),  # catching up writes to rows
                     on_progress=show,
                     on_epoch=after,
                     report=report,
@@ -256,18 +264,28 @@ class _Run:
                     on_epoch=after,
                     report=report,
                 )
+            self._catch_up(len(report.losses) - 1)
+            if after is None:
+                optimizer.epoch += len(report.losses)
         _record(history, before, report)
         self._require_finite(report)
         return history
 
-    def _take_settings(self) -> None:
+    def _take_settings(self, done: int) -> None:
         """Hand settings that a callback changed to the workers."""
         if self.optimizer.structure() != self.structure:
             raise SettingError(
-                "fit: l2, clip and clip_norm cannot be switched on or off while a "
-                "fit runs. Start with a value above zero and change that."
+                "fit: l1, l2, clips, momentum and the like cannot be switched on or "
+                "off while a fit runs. Start with a value above zero and change that."
             )
-        self.settings[:] = setting_values(self.optimizer)
+        self.rates.write(self.optimizer, done)
+
+    def _catch_up(self, epoch: int) -> None:
+        """Bring all rows up to date, with the settings at the end of an epoch."""
+        epoch += self.blocks.first_epoch
+        numbers = self.rates.at(max(epoch, 0), self.blocks.count - 1)
+        nodes = [update.nodes[0] for update in self.plan.updates]
+        self.optimizer.with_numbers(numbers).catch_up(nodes)
 
     @contextmanager
     def _moved(self) -> Iterator[dict[int, ParameterBlock]]:
@@ -282,8 +300,6 @@ class _Run:
         ]
         private = {id(node.block): node.block for node in nodes}
         if self.shares:
-            self._shared_settings = SharedArray.copy_of(self.settings)
-            self.settings = self._shared_settings.array
             for block in private.values():
                 moved[id(block)] = HogwildParameter.share(block)
             for update in self.plan.updates:  # state appears before workers attach
@@ -312,7 +328,9 @@ class _Run:
     def _task(self, moved: Mapping[int, ParameterBlock]) -> Any:
         flat = self._flat()
         if self.source is not None:
-            return NativeTask(self._bind(flat, moved, self.source), self.blocks)
+            return NativeTask(
+                self._bind(flat, moved, self.source), self.blocks, self.rates
+            )
         replica, number = Replica.of(self.plan.root, moved)
         nodes = [node for update in self.plan.updates for node in update.nodes]
         columns = {
@@ -326,8 +344,8 @@ class _Run:
             replica,
             [number[node] for node in nodes],
             columns,
-            self.optimizer,
-            self._shared_settings if self.shares else None,
+            self.optimizer.with_numbers(self.rates.at(self.blocks.first_epoch, 0)),
+            self.rates,
             self.blocks,
             self.batch,
         )
@@ -343,7 +361,7 @@ class _Run:
             flat = self._flat()
             collect = self._bind(flat, {}, self.source, memory)  # type: ignore[arg-type]
             apply = self._bind(flat, {}, applying, memory)
-            workers.append(NativeRounds(collect, apply, self.blocks))
+            workers.append(NativeRounds(collect, apply, self.blocks, self.rates))
         return workers
 
     def _bind(
@@ -357,7 +375,7 @@ class _Run:
             source,
             flat,
             self._symbols(),
-            settings=self._shared_settings if self.shares else self.settings,
+            settings=list(self.optimizer.settings().values()),
             collected=collected,
             block_size=self.blocks.size,
             blocks=moved,

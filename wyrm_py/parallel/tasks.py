@@ -14,7 +14,6 @@ import numpy as np
 from wyrm_py.data.columns import Column
 from wyrm_py.engines import numpy as engine
 from wyrm_py.engines.native.kernel import Binding
-from wyrm_py.engines.native.module import take_settings
 from wyrm_py.engines.native.order import Order
 from wyrm_py.engines.plan import Plan
 from wyrm_py.engines.replica import Replica
@@ -22,8 +21,9 @@ from wyrm_py.graph.mode import training
 from wyrm_py.graph.op import Array
 from wyrm_py.graph.stream import Stream
 from wyrm_py.leaves import ParameterNode
+from wyrm_py.nodes import Application
 from wyrm_py.optim import Optimizer
-from wyrm_py.parameters import SharedArray
+from wyrm_py.parallel.rates import Rates
 
 Run = Callable[[int, int], tuple[float, float]]
 
@@ -54,6 +54,7 @@ class NativeTask:
 
     binding: Binding
     blocks: Blocks
+    rates: Rates
 
     def open(self, worker: int) -> Run:
         """Load the step and make this worker's memory."""
@@ -64,6 +65,7 @@ class NativeTask:
         def run(epoch: int, block: int) -> tuple[float, float]:
             epoch += first
             count = order.fill(epoch, block)
+            kernel.settings[:] = self.rates.at(epoch, block)
             return kernel.run(0, count, seed, epoch, block), count
 
         return run
@@ -72,14 +74,18 @@ class NativeTask:
 class NativeRounds:
     """A worker of synchronous mode, native: see `parallel.synchronous`."""
 
-    def __init__(self, collect: Binding, apply: Binding, blocks: Blocks) -> None:
+    def __init__(
+        self, collect: Binding, apply: Binding, blocks: Blocks, rates: Rates
+    ) -> None:
         self._collect, self._apply = collect.open(), apply.open()
         self._apply.control[1] = 1
         self._order = blocks.order(self._collect.order, collect.compiled)
-        self._seed = blocks.seed
+        self._seed, self._rates = blocks.seed, rates
 
     def fill(self, epoch: int, block: int) -> int:
-        """Make the order of a block; return its number of examples."""
+        """Make the order of a block, and take its settings; number of examples."""
+        for kernel in (self._collect, self._apply):
+            kernel.settings[:] = self._rates.at(epoch, block)
         return self._order.fill(epoch, block)
 
     def collect(self, begin: int, end: int, epoch: int, draw: int) -> float:
@@ -99,7 +105,7 @@ class NumpyTask:
     trainable: list[int]
     columns: dict[int, tuple[Any, ...]]
     optimizer: Optimizer
-    settings: SharedArray | None  # for a worker's copy of the optimizer
+    rates: Rates  # for a worker's copy of the optimizer
     blocks: Blocks
     batch_size: int | None
 
@@ -132,13 +138,22 @@ class Walker:
         self.random = self.plan.random()
         self.idle = self.plan.idle()
         self.gradients: list[Any] = []
+        self.optimizer = task.optimizer
+        updated = [update.block for update in self.plan.updates]
+        self.look_ups = {
+            application: (table, application.inputs[application.op.looks_up[1]])
+            for application in self.plan.forward
+            if application.op.looks_up is not None
+            and isinstance(
+                table := application.inputs[application.op.looks_up[0]], ParameterNode
+            )
+            and table.block in updated
+        }
 
     def run(self, epoch: int, block: int) -> tuple[float, float]:
         """Run one block; return the sum of losses and the number of examples."""
         epoch += self.task.blocks.first_epoch
         count = self.fill(epoch, block)
-        if self.task.settings is not None:
-            take_settings(self.task.optimizer, self.task.settings.array)
         self.start_streams(epoch, block)
         total = 0.0
         size = self.task.batch_size or 1
@@ -155,7 +170,10 @@ class Walker:
             application.stream = Stream(seed, epoch, block, number)
 
     def fill(self, epoch: int, block: int) -> int:
-        """Make the order of a block; return its number of examples."""
+        """Make the order of a block, and take its settings; number of examples."""
+        self.optimizer = self.task.optimizer.with_numbers(
+            self.task.rates.at(epoch, block)
+        )
         return self.order.fill(epoch, block)
 
     def collect(self, begin: int, end: int, epoch: int, draw: int) -> float:
@@ -167,7 +185,7 @@ class Walker:
         """Update the parameters by the gradient taken last."""
         blocks = [update.block for update in self.plan.updates]
         pairs = zip(blocks, self.gradients, strict=True)
-        self.task.optimizer.apply([(b, g) for b, g in pairs if g is not None])
+        self.optimizer.apply([(b, g) for b, g in pairs if g is not None])
 
     def _take(self, examples: Array) -> float:
         """Compute a step's gradients; return its loss, times its examples."""
@@ -175,7 +193,7 @@ class Walker:
         for column in self.columns:
             column.feed(examples, batched)
         with training():
-            engine.run(self.plan.forward)
+            engine.run(self.plan.forward, before=self._catch_up)
         if not batched and any(not node.value.any() for node in self.idle):
             self.gradients = [None] * len(self.plan.updates)
             return 0.0
@@ -183,3 +201,9 @@ class Walker:
         root = self.plan.root.value
         self.gradients = engine.gradients(self.plan.updates)
         return float(root.sum()) / max(root.size, 1) * len(examples)
+
+    def _catch_up(self, application: Application) -> None:
+        """Bring the rows up to date that are about to be read."""
+        if application in self.look_ups:
+            table, rows = self.look_ups[application]
+            self.optimizer.catch_up([table], rows.value)

@@ -10,7 +10,6 @@ import wyrm_py as wp
 from wyrm_py.engines.native import source as source_module
 from wyrm_py.engines.native.extents import Extents
 from wyrm_py.engines.native.kernel import LINE, Scratch, aligned, bind
-from wyrm_py.engines.native.module import setting_values
 from wyrm_py.engines.native.settings import Settings
 from wyrm_py.engines.native.source import generate
 from wyrm_py.engines.plan import Plan
@@ -57,7 +56,7 @@ def binding_of(loss, row, rows, compiled=False, **settings):
         source,
         {(row, ""): np.asarray(rows, np.int64)},
         {"batch": batch},
-        settings=np.array(setting_values(optimizer)),
+        settings=list(optimizer.settings().values()),
         block_size=16,
         compiled=compiled,
     )
@@ -161,7 +160,7 @@ def test_cut_step_reads_ragged_batches(monkeypatch):
             source,
             columns,
             {"batch": 2, name: 8},
-            settings=np.array(setting_values(optimizer)),
+            settings=list(optimizer.settings().values()),
             block_size=16,
             compiled=False,
         )

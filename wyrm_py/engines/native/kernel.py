@@ -20,6 +20,7 @@ from wyrm_py.engines.native.source import Source
 from wyrm_py.errors import ParameterError
 from wyrm_py.graph.op import Array
 from wyrm_py.parameters import HogwildParameter, ParameterBlock, SharedArray
+from wyrm_py.parameters.block import Per
 
 PAGE = 4096
 """Bytes of a page of memory."""
@@ -42,6 +43,7 @@ class State:
 
     block: ParameterBlock
     slot: str | None
+    per: Per = "element"
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class Compiled:
 
 @dataclass(frozen=True)
 class Own:
-    """One of the kernel's own arrays: its control page or the order."""
+    """One of the kernel's own arrays: its control page, settings or the order."""
 
     name: str
 
@@ -68,6 +70,7 @@ class Binding:
     entries: list[Any]
     batch_size: int
     block_size: int
+    settings: Array
     compiled: bool = True
 
     def open(self) -> Kernel:
@@ -94,7 +97,8 @@ def bind(
     ----------
     columns : flat arrays that feed the leaves, by (leaf, part)
     symbols : largest batch size and ragged lengths; they size the scratch
-    settings : float64 array of the optimizer's numbers
+    settings : float64 array of the optimizer's numbers, which each kernel starts
+        with; it may change its own at any time
     output : array an evaluation writes to
     collected : memory of collected gradients, made here by name if missing, so
         that the step that collects and the one that applies share it
@@ -106,7 +110,7 @@ def bind(
     replaced = blocks or {}
 
     def entry(slot: Slot) -> Any:
-        if slot.kind in ("control", "order"):
+        if slot.kind in ("control", "settings", "order"):
             return Own(slot.kind)
         if slot.kind == "sizes":
             return np.array(source.extents.sizes or [0], np.uint64)
@@ -114,13 +118,12 @@ def bind(
             return Compiled(slot.name) if compiled else np.zeros(1, np.uint64)
         if slot.kind in ("value", "state"):
             block = replaced.get(id(slot.source[0]), slot.source[0])
-            return State(block, slot.source[1] if slot.kind == "state" else None)
+            return State(block, *(slot.source[1:] or [None]))
         if slot.kind == "constant":
             value = np.ascontiguousarray(slot.source[0].value)
             return SharedArray.copy_of(value) if share else value
-        given = {"settings": settings, "output": output}
-        if slot.kind in given:
-            return given[slot.kind]
+        if slot.kind == "output":
+            return output
         if slot.kind == "column":
             return columns[slot.source]
         if slot.kind == "collected" and collected is not None:
@@ -138,6 +141,7 @@ def bind(
         [entry(slot) for slot in slots],
         max(symbols.get("batch", 1), 1),
         block_size,
+        np.array([] if settings is None else settings, np.float64),
         compiled,
     )
 
@@ -162,6 +166,8 @@ class Kernel:
         self.control[:] = 0
         self.control[CONTROL.index("batch_size")] = binding.batch_size
         self.order = aligned(binding.block_size, np.uint32)
+        self.settings = aligned(len(binding.settings), np.float64)
+        self.settings[:] = binding.settings
         self.names = binding.names
         self.table = aligned(2 * len(binding.names), np.uint64)
         self.arrays: list[Array] = [np.empty(0)] * len(binding.names)
@@ -188,14 +194,17 @@ class Kernel:
 
     def _array(self, entry: Any, dtype: Any) -> Array:
         if isinstance(entry, Own):
-            return self.control if entry.name == "control" else self.order
+            own: Array = getattr(self, entry.name)
+            return own
         if isinstance(entry, Compiled):
             return np.array([kernels.address(entry.name)], np.uint64)
         if isinstance(entry, Scratch):
             return aligned(entry.length, dtype)
         if isinstance(entry, State):
             block = entry.block
-            state = block.value if entry.slot is None else block.slot(entry.slot)
+            state = block.value
+            if entry.slot is not None:
+                state = block.slot(entry.slot, entry.per)
             return mapped(state) if isinstance(block, HogwildParameter) else state
         array: Array = entry
         return mapped(entry.array) if isinstance(entry, SharedArray) else array

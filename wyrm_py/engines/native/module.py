@@ -14,6 +14,7 @@ import numpy as np
 
 from wyrm_py.engines.native.elements import stream_name
 from wyrm_py.engines.native.extents import Extents
+from wyrm_py.engines.native.rules import settings_lines
 from wyrm_py.engines.native.settings import Settings
 from wyrm_py.engines.native.slots import CONTROL, Slots
 from wyrm_py.engines.native.writer import INDENT, Writer
@@ -54,13 +55,13 @@ class Module:
             slots.add("settings", np.float64, "settings")
         self.arguments = ", ".join(slot.name for slot in slots.slots)
         self.control = _control_lines(settings, streams)
-        self.rates = _settings_lines(optimizer, plan)
+        self.optimizer = optimizer
         self.loop = [*_start_lines(streams, settings.cut), *_loop_lines(settings)]
 
     def print_whole(self, body: list[str]) -> str:
         """Print a step as one function."""
         body, sizes = self.extents.resolve(body)
-        head = [*self.control, *sizes, *self.rates, *self.loop]
+        head = [*self.control, *sizes, *self._numbers(body), *self.loop]
         return self._print([], head, body)
 
     def print_cut(self, pieces: list[list[str]], loader: LeafLoader) -> str:
@@ -73,7 +74,8 @@ class Module:
                 loader.write_again(again)
             reload, sizes = self.extents.resolve(again.lines)
             text, more = self.extents.resolve(piece)
-            head = [*self.control, *sizes, *more, *self.rates, "total = f8(0)"]
+            head = [*self.control, *sizes, *more, *self._numbers(text)]
+            head.append("total = f8(0)")
             arguments = self._used([*head, *reload, *text])
             functions += [
                 "@part",
@@ -89,9 +91,15 @@ class Module:
         head = ["never_inline()", *self.control, *self.loop]
         return self._print(functions, head, [2 * INDENT + call for call in calls])
 
+    def _numbers(self, lines: list[str]) -> list[str]:
+        """Return the lines that load the optimizer's numbers which lines name."""
+        if self.optimizer is None:
+            return []
+        return settings_lines(self.optimizer, _words(lines))
+
     def _used(self, lines: list[str]) -> str:
         """Return the arrays that lines name: fewer arguments compile faster."""
-        words = {word for line in lines for word in re.findall(r"\w+", line)}
+        words = _words(lines)
         return ", ".join(s.name for s in self.slots.slots if s.name in words)
 
     def _print(self, functions: list[str], head: list[str], body: list[str]) -> str:
@@ -138,36 +146,5 @@ def _loop_lines(settings: Settings) -> list[str]:
     return ["total = f8(0)", f"for k in range(begin, {stop}, {step}):"]
 
 
-def _settings_lines(optimizer: Optimizer | None, plan: Plan) -> list[str]:
-    if optimizer is None:
-        return []
-    kinds = {update.block.dtype for update in plan.updates}
-    lines = []
-    for k, name in enumerate(setting_names(optimizer)):
-        if name == "clip_norm":
-            lines.append(f"clip_norm = settings[u64({k})]")
-            continue
-        if np.dtype(np.float32) in kinds:
-            lines.append(f"{name} = f4(settings[u64({k})])")
-        if np.dtype(np.float64) in kinds:
-            lines.append(f"{name}_f8 = settings[u64({k})]")
-    return lines
-
-
-def setting_names(optimizer: Optimizer) -> list[str]:
-    """Return the names of the numbers a step takes from its optimizer."""
-    names = list(optimizer.settings())
-    names += ["clip"] if optimizer.clip is not None else []
-    return names + (["clip_norm"] if optimizer.clip_norm is not None else [])
-
-
-def setting_values(optimizer: Optimizer) -> list[float]:
-    """Return those numbers as they are now."""
-    values = list(optimizer.settings().values())
-    return values + [v for v in (optimizer.clip, optimizer.clip_norm) if v is not None]
-
-
-def take_settings(optimizer: Optimizer, values: Iterable[float]) -> None:
-    """Set an optimizer (a worker's copy) to the numbers of `setting_values`."""
-    for name, value in zip(setting_names(optimizer), values, strict=True):
-        setattr(optimizer, name, float(value))
+def _words(lines: Iterable[str]) -> set[str]:
+    return {word for line in lines for word in re.findall(r"\w+", line)}

@@ -17,10 +17,12 @@ from numba.core import cgutils
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.extending import intrinsic, overload, register_jitable
 
+from wyrm_py.engines.functions import linear_power
 from wyrm_py.engines.native import functions as _functions  # noqa: F401 registers
 
 __all__ = [
     "GAMMA",
+    "advance",
     "array_at",
     "coalesce",
     "entry",
@@ -30,6 +32,7 @@ __all__ = [
     "i4",
     "i8",
     "inf",
+    "linear_power",
     "mix",
     "never_inline",
     "part",
@@ -142,6 +145,49 @@ def _prefetch(_typing: Any, array: Any, position: Any) -> Any:
 def _prefetch_overload(array: Any, position: Any) -> Any:
     def native(array: Any, position: Any) -> None:
         _prefetch(array, position)
+
+    return native
+
+
+# -- counts of steps -----------------------------------------------------------
+
+
+def advance(counter: Any) -> Any:
+    """Add one to a counter and return its new value; no other worker gets the same."""
+    counter[0] += 1
+    return counter[0]
+
+
+@intrinsic
+def _advance(_typing: Any, counter: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, arguments[0])
+        one = ir.Constant(ir.IntType(64), 1)
+        before = builder.atomic_rmw("add", data.data, one, "monotonic")
+        return builder.add(before, one)
+
+    return types.int64(counter), generate
+
+
+@overload(advance)
+def _advance_overload(counter: Any) -> Any:
+    def native(counter: Any) -> Any:
+        return _advance(counter)
+
+    return native
+
+
+@overload(linear_power, jit_options=_OPTIONS)
+def _linear_power(a: Any, b: Any, c: Any, d: Any, count: Any) -> Any:
+    def native(a: Any, b: Any, c: Any, d: Any, count: Any) -> Any:
+        left = i8(count)
+        e, f, g, h = f8(1), f8(0), f8(0), f8(1)
+        while left > 0:
+            if left & 1:
+                e, f, g, h = e * a + f * c, e * b + f * d, g * a + h * c, g * b + h * d
+            a, b, c, d = a * a + b * c, a * b + b * d, c * a + d * c, c * b + d * d
+            left = left >> 1
+        return e, f, g, h
 
     return native
 

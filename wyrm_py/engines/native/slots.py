@@ -15,6 +15,7 @@ import numpy as np
 
 from wyrm_py.engines.native.extents import Extent, Extents
 from wyrm_py.engines.native.operands import Operand, buffer, offset, type_name
+from wyrm_py.parameters.block import COUNT, Per
 
 if TYPE_CHECKING:
     from wyrm_py.leaves import LeafNode, ParameterNode
@@ -30,7 +31,7 @@ class Slot:
     """One array: its name and type in the text, and what the host puts there.
 
     kind : "control", "sizes", "settings", "order", "streams", "output",
-        "value" (of a parameter block), "state" (block, slot), "constant",
+        "value" (of a parameter block), "state" (block, slot, per), "constant",
         "collected" (as workspace), "column" (leaf, part of a ragged leaf or ""),
         "workspace" (extents, more): scratch of that shape and `more` elements,
         "kernel": the address of a function compiled apart, named as the slot
@@ -76,10 +77,11 @@ class Slots:
         held = (s for s in self.slots if s.kind == "value" and s.source[0] is block)
         return next((slot.name for slot in held), "")
 
-    def state(self, block: ParameterBlock, slot: str) -> str:
+    def state(self, block: ParameterBlock, slot: str, per: Per = "element") -> str:
         """Return the name of a state array, slot "<rule>.<name>", of a block."""
         name = f"{self.block(block).rstrip('_')}_{slot.rpartition('.')[2]}"
-        return self.add(name, block.dtype, "state", (block, slot))
+        kind = block.dtype if per == "element" else COUNT
+        return self.add(name, kind, "state", (block, slot, per))
 
     def constant(self, node: Node) -> Operand:
         """Return the operand over a constant array."""

@@ -108,12 +108,13 @@ class Generator:
             described=self.everything,
         )
         self.grouping = self.region.grouping
+        self.updates = self._update_writer()
         if self.settings.gradients != "apply collected":
             self._write_body()
-        if self.optimizer is None:
+        if self.updates is None:
             self._write_output()
         else:
-            self._write_updates(self.optimizer)
+            self._write_updates(self.updates)
         module = Module(
             self.slots, self.extents, self.settings, self.optimizer, self.plan
         )
@@ -124,20 +125,28 @@ class Generator:
             text = module.print_whole(pieces[0])
         return Source(text, self.slots, self.extents, self.streams)
 
-    def _write_updates(self, optimizer: Optimizer) -> None:
-        updates = self._updates(optimizer)
+    def _write_updates(self, updates: UpdateWriter) -> None:
         if self.settings.gradients == "apply collected":
-            updates.apply_collected(self.plan.updates)
+            updates.apply_collected()
             return
         self._write_loss()
         if self.settings.gradients == "collect":
-            updates.collect(self.plan.updates)
+            updates.collect()
         else:
-            updates.write(self.plan.updates)
+            updates.write()
 
-    def _updates(self, optimizer: Optimizer) -> UpdateWriter:
+    def _update_writer(self) -> UpdateWriter | None:
+        if self.optimizer is None:
+            return None
         aliased = {out for a in self.grouping.aliases for out in a.outputs}
-        return UpdateWriter(self.writer, self.slots, optimizer, self.operands, aliased)
+        return UpdateWriter(
+            self.writer,
+            self.slots,
+            self.optimizer,
+            self.operands,
+            aliased,
+            self.plan.updates,
+        )
 
     def _kept(self) -> set[Node]:
         """Return the values that updates or the caller read from memory."""
@@ -155,9 +164,13 @@ class Generator:
         else:
             self.loader.write_rows(writer)
         self.loader.write_values(writer)
+        done = {member for group in early for member in group.members}
+        waiting = self._write_look_ups(self._behind(), done)
         for group in self.grouping.groups:
             if group not in early:
                 self.region.write_group(group)
+                done.update(group.members)
+                waiting = self._write_look_ups(waiting, done)
                 self._write_idle(group)
                 if self.settings.cut and writer.loops_since_cut >= MOST_LOOPS:
                     writer.cut()
@@ -167,7 +180,7 @@ class Generator:
 
     def _write_idle(self, group: Group) -> None:
         """End the step here if a sampler found nothing: see `Op.idle_output`."""
-        if self.optimizer is None or self.settings.batched or self.settings.cut:
+        if self.updates is None or self.settings.batched or self.settings.cut:
             return
         for node in self.plan.idle():
             if node.application in group.members:
@@ -175,8 +188,37 @@ class Generator:
                 at = number.at(*("0",) * len(number.extents))
                 with self.writer.block(f"if {at} == {number.type}(0):"):
                     if self.settings.gradients == "collect":
-                        self._updates(self.optimizer).collect_nothing(self.plan.updates)
+                        self.updates.collect_nothing()
                     self.writer.line("continue")
+
+    def _behind(self) -> list[tuple[ParameterNode, Node]]:
+        """Return the look-ups whose rows may have missed updates."""
+        if self.optimizer is None or not self.optimizer.formulas().catches_up:
+            return []
+        updated = [update.block for update in self.plan.updates]
+        found = []
+        for application in self.applications:
+            if application.op.looks_up is not None:
+                table, rows = (application.inputs[k] for k in application.op.looks_up)
+                if isinstance(table, ParameterNode) and table.block in updated:
+                    found.append((table, rows))
+        return found
+
+    def _write_look_ups(
+        self, look_ups: list[tuple[ParameterNode, Node]], done: set[Application]
+    ) -> list[tuple[ParameterNode, Node]]:
+        """Bring rows up to date as soon as they are known; return what is left."""
+
+        def known(node: Node) -> bool:
+            made = node.application
+            if made.is_leaf or made in done:
+                return True
+            return made in self.grouping.aliases and all(map(known, made.inputs))
+
+        for table, rows in look_ups:
+            if known(rows) and self.updates is not None:
+                self.updates.look_up(table, rows)
+        return [(table, rows) for table, rows in look_ups if not known(rows)]
 
     def _early(self) -> list[Group]:
         """Return the groups that need only scalar row numbers: samplers."""

@@ -12,7 +12,6 @@ from wyrm_py.engines.limits import row_limits
 from wyrm_py.engines.native.extents import RAGGED
 from wyrm_py.engines.native.kernel import Kernel, bind
 from wyrm_py.engines.native.loading import ragged_parts
-from wyrm_py.engines.native.module import setting_values
 from wyrm_py.engines.native.slots import CONTROL
 from wyrm_py.engines.native.source import Source, generate
 from wyrm_py.engines.plan import Plan, require_optimizer
@@ -101,7 +100,7 @@ class CompiledStep:
             self._source,
             columns,
             symbols,
-            settings=setting_values(self._optimizer),
+            settings=list(self._optimizer.settings().values()),
         )
         self._kernel: Kernel = binding.open()
         self._kernel.control[1] = 1
@@ -146,7 +145,7 @@ class CompiledStep:
     def _take_settings(self) -> None:
         if self._optimizer.structure() != self._structure:
             self._print()
-        self._kernel.settings[:] = setting_values(self._optimizer)
+        self._kernel.settings[:] = list(self._optimizer.settings().values())
         self._version = self._optimizer.version
 
     def _point_at_entries(self) -> None:

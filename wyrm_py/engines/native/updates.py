@@ -6,7 +6,6 @@ single rows, through a hash table above. Then clipping, l2 and the rule's lines.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -24,11 +23,13 @@ from wyrm_py.engines.native.operands import (
     times,
     type_name,
 )
+from wyrm_py.engines.native.rules import RuleWriter
 from wyrm_py.engines.native.slots import Slots
 from wyrm_py.engines.native.writer import Writer
 
 if TYPE_CHECKING:
     from wyrm_py.engines.plan import Update
+    from wyrm_py.leaves import ParameterNode
     from wyrm_py.nodes import Node
     from wyrm_py.optim import Optimizer
     from wyrm_py.parameters import ParameterBlock
@@ -37,14 +38,18 @@ COMPARED = 4
 """Up to this many single rows are coalesced by comparing them pairwise."""
 
 Body = Callable[[str, str], None]
+Row = Callable[[str], None]
 
 
 @dataclass
 class Part:
-    """A piece of a gradient: loops that hand (place, gradient) to a body."""
+    """A piece of a gradient: loops that hand (place, gradient) to a body.
+
+    Before the elements of a row, its number is handed to the second function.
+    """
 
     block: ParameterBlock
-    walk: Callable[[Body], None]
+    walk: Callable[[Body, Row], None]
 
 
 class UpdateWriter:
@@ -57,25 +62,41 @@ class UpdateWriter:
         optimizer: Optimizer,
         operands: dict[Node, Operand],
         aliases: set[Node],
+        updates: Sequence[Update],
     ) -> None:
         self.writer = writer
         self.slots = slots
         self.optimizer = optimizer
         self.operands = operands
         self.aliases = aliases
+        self.updates = updates
+        self._rules: dict[int, RuleWriter] = {}
         self._seen: set[Node] = set()
 
-    def write(self, updates: Sequence[Update]) -> None:
+    def write(self) -> None:
         """Write gathering, norm and rule for all parameters."""
         parts: list[Part] = []
-        for update in updates:
+        for update in self.updates:
             parts += self._parts(update)
-        self._apply(updates, parts)
+        self._apply(parts)
 
-    def collect(self, updates: Sequence[Update]) -> None:
+    def look_up(self, table: ParameterNode, rows: Node) -> None:
+        """Write what must be done to rows of a table before they are read."""
+        operand = self.operands[rows]
+        with self.writer.loops(operand.extents) as index:
+            self.rules(table.block).look_up(operand.at(*index))
+
+    def rules(self, block: ParameterBlock) -> RuleWriter:
+        """Return what writes the rule for a block."""
+        if id(block) not in self._rules:
+            node = next(u.nodes[0] for u in self.updates if u.block is block)
+            made = RuleWriter(self.writer, self.slots, self.optimizer, node)
+            self._rules[id(block)] = made
+        return self._rules[id(block)]
+
+    def collect(self) -> None:
         """Write gradients to memory of their own instead of applying them."""
-        for number, update in enumerate(updates):
-            self.slots.value(update.nodes[0])
+        for number, update in enumerate(self.updates):
             if update.dense is not None:
                 gradient = self.operands[resolved(update.dense, self.slots.extents)]
                 held = self._collected_dense(update.block)
@@ -88,24 +109,26 @@ class UpdateWriter:
                 for pair in update.pairs
             ]
             count = self._copy_pairs(update.block, pairs, "collected")
-            self.slots.add("counts", np.uint64, "collected", ((), 1, len(updates)))
-            self.writer.line(f"counts[u64({number})] = {count}")
+            self.writer.line(f"{self._counts()}[u64({number})] = {count}")
+        self.writer.line(f"{self._counts()}[u64({len(self.updates)})] = u64(1)")
 
-    def collect_nothing(self, updates: Sequence[Update]) -> None:
-        """Write what leaves no gradient for `apply_collected`."""
-        for number, update in enumerate(updates):
-            value = self.slots.value(update.nodes[0])
-            if update.dense is None:
-                self.slots.add("counts", np.uint64, "collected", ((), 1, len(updates)))
-                self.writer.line(f"counts[u64({number})] = u64(0)")
-                continue
-            name = self._collected_dense(update.block)
-            self.writer.fill(buffer(name, value.dtype, value.extents), "0")
+    def collect_nothing(self) -> None:
+        """Write that there is nothing to apply."""
+        self.writer.line(f"{self._counts()}[u64({len(self.updates)})] = u64(0)")
 
-    def apply_collected(self, updates: Sequence[Update]) -> None:
+    def _counts(self) -> str:
+        """Name the memory for the number of rows of each update, and the one after
+        them: whether there is anything to apply."""
+        size = len(self.updates)
+        return self.slots.add("counts", np.uint64, "collected", ((), 1, size))
+
+    def apply_collected(self) -> None:
         """Write the update from gradients that `collect` wrote to memory."""
         parts: list[Part] = []
-        for number, update in enumerate(updates):
+        header = f"if {self._counts()}[u64({len(self.updates)})] == u64(0):"
+        with self.writer.block(header):
+            self.writer.line("continue")
+        for number, update in enumerate(self.updates):
             value = self.slots.value(update.nodes[0])
             if update.dense is not None:
                 held = buffer(
@@ -118,28 +141,24 @@ class UpdateWriter:
                 for pair in update.pairs
             ]
             self._pair_memory(update.block, pairs, "collected")
-            self.slots.add("counts", np.uint64, "collected", ((), 1, len(updates)))
             count = self.writer.fresh("count")
-            self.writer.line(f"{count} = counts[u64({number})]")
+            self.writer.line(f"{count} = {self._counts()}[u64({number})]")
             parts.append(self._coalesced(update.block, pairs[0][1].extents[-1], count))
-        self._apply(updates, parts)
+        self._apply(parts)
 
-    def _apply(self, updates: Sequence[Update], parts: Sequence[Part]) -> None:
+    def _apply(self, parts: Sequence[Part]) -> None:
         if self.optimizer.clip_norm is not None:
             self._write_norm(parts)
-        for update in updates:
+        for update in self.updates:
             name = self.slots.block(update.block)
             kind = "rows" if update.pairs else "dense"
             rule = type(self.optimizer).__name__
             self.writer.line(f"# update {name.rstrip('_')}: {rule}, {kind}")
-            states = [
-                self.slots.state(update.block, self.optimizer.slot_name(slot))
-                for slot in self.optimizer.slots
-            ]
-            rewrite = self._rule(update.block, name, states)
+            rules = self.rules(update.block)
+            rules.begin()
             for part in parts:
                 if part.block is update.block:
-                    part.walk(rewrite)
+                    part.walk(rules.element, rules.row)
 
     # -- what arrives -----------------------------------------------------
 
@@ -171,7 +190,8 @@ class UpdateWriter:
         return copy
 
     def _dense(self, update: Update, gradient: Operand) -> Part:
-        def walk(body: Body) -> None:
+        def walk(body: Body, row: Row) -> None:
+            self.rules(update.block).each_row(row)
             with self.writer.loops(gradient.extents) as index:
                 body(flat_index(index, gradient.extents), gradient.at(*index))
 
@@ -207,17 +227,18 @@ class UpdateWriter:
     ) -> Part:
         width = values.extents[-1]
 
-        def loop(body: Body) -> None:
+        def loop(body: Body, before: Row) -> None:
+            before(row)
             with self.writer.loop(width) as j:
                 place = plus(times(row, width.text), j)
                 body(place, values.at(*("0",) * (len(values.extents) - 1), j))
 
-        def walk(body: Body) -> None:
+        def walk(body: Body, before: Row) -> None:
             if not guard:
-                loop(body)
+                loop(body, before)
                 return
             with self.writer.block(f"if {guard}:"):
-                loop(body)
+                loop(body, before)
 
         return Part(block, walk)
 
@@ -279,11 +300,12 @@ class UpdateWriter:
         call = f"coalesce({rows}, {values}, {count}, {width.text}, {table})"
         writer.line(f"{count} = {call}")
 
-        def walk(body: Body) -> None:
+        def walk(body: Body, before: Row) -> None:
             k = writer.fresh("j")
             with writer.block(f"for {k} in range({count}):"):
                 row = writer.fresh("r")
                 writer.line(f"{row} = {rows}[{k}]")
+                before(row)
                 with writer.loop(width) as j:
                     place = plus(times(row, width.text), j)
                     given = plus(times(f"u64({k})", width.text), j)
@@ -292,18 +314,6 @@ class UpdateWriter:
         return Part(block, walk)
 
     # -- what is done with it -----------------------------------------------
-
-    def _names(self, block: ParameterBlock) -> dict[str, str]:
-        """Return the names of the rule's numbers in the text, by dtype."""
-        mark = "" if block.dtype == np.float32 else "_f8"
-        words = [*self.optimizer.settings(), "clip", "scale", "value", "gradient"]
-        return {word: word + mark for word in [*words, *self.optimizer.slots]}
-
-    def _clipped(self, block: ParameterBlock, gradient: str) -> str:
-        if self.optimizer.clip is None:
-            return gradient
-        clip = self._names(block)["clip"]
-        return f"minimum(maximum({gradient}, -{clip}), {clip})"
 
     def _write_norm(self, parts: Sequence[Part]) -> None:
         writer = self.writer
@@ -317,46 +327,22 @@ class UpdateWriter:
                 _: str, gradient: str, part: Part = part, total: str = total
             ) -> None:
                 squared = writer.fresh("s")
-                writer.line(f"{squared} = {self._clipped(part.block, gradient)}")
+                writer.line(f"{squared} = {self.rules(part.block).clipped(gradient)}")
                 writer.line(f"{total} = {total} + {squared} * {squared}")
 
-            part.walk(add)
+            part.walk(add, _nothing)
             writer.line(f"norm = norm + f8({total})")
         writer.line("norm_scale = f8(1)")
-        with writer.block("if norm > clip_norm * clip_norm:"):
-            writer.line("norm_scale = clip_norm / sqrt(norm)")
+        with writer.block("if norm > clip_norm_f8 * clip_norm_f8:"):
+            writer.line("norm_scale = clip_norm_f8 / sqrt(norm)")
         for kind in sorted({type_name(part.block.dtype) for part in parts}):
             mark = "" if kind == "f4" else "_f8"
             writer.line(f"scale{mark} = {kind}(norm_scale)")
 
-    def _rule(self, block: ParameterBlock, name: str, states: Sequence[str]) -> Body:
-        names = self._names(block)
-        pattern = re.compile(r"\b(" + "|".join(names) + r")\b")
-        lines = [
-            pattern.sub(lambda m: names[m.group()], line)
-            for line in self.optimizer.rule.splitlines()
-        ]
-
-        def body(place: str, gradient: str) -> None:
-            at = "u64(0)" if place == "0" else place
-            write = self.writer.line
-            g = self._clipped(block, gradient)
-            if self.optimizer.clip_norm is not None:
-                g = f"{g} * {names['scale']}"
-            write(f"{names['value']} = {name}[{at}]")
-            if self.optimizer.l2:  # off the chain of the next step where it is not used
-                g = f"{g} + {names['l2']} * {names['value']}"
-            write(f"{names['gradient']} = {g}")
-            for slot, state in zip(self.optimizer.slots, states, strict=True):
-                write(f"{names[slot]} = {state}[{at}]")
-            for line in lines:
-                write(line)
-            write(f"{name}[{at}] = {names['value']}")
-            for slot, state in zip(self.optimizer.slots, states, strict=True):
-                write(f"{state}[{at}] = {names[slot]}")
-
-        return body
-
 
 def _element(name: str, place: str) -> str:
     return f"{name}[{'u64(0)' if place == '0' else place}]"
+
+
+def _nothing(_row: str) -> None:
+    pass

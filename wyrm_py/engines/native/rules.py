@@ -1,0 +1,159 @@
+"""Prints the lines of an optimizer's rule for one parameter.
+
+Numbers that hold for a whole update or a whole row are worked out in float64 and
+then rounded once to the parameter's dtype, as in NumPy. Names get a mark by dtype:
+`beta1` is float32, `beta1_f8` float64.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from wyrm_py.engines.native.operands import plus, times, type_name
+from wyrm_py.engines.native.slots import Slots
+from wyrm_py.engines.native.writer import Writer
+
+if TYPE_CHECKING:
+    from wyrm_py.leaves import ParameterNode
+    from wyrm_py.optim import Optimizer
+    from wyrm_py.optim.formula import Formula
+
+_TAKEN = re.compile(
+    r"([a-z]|[a-z]\d+|\w+_\d+|\w+_|stream\d+|start_\w+|settings|control|sizes|order|"
+    r"streams|total|begin|end|batch|batch_size|seed|epoch|block|soon|ring|counts|norm|"
+    r"norm_scale|scale|table|numbers_\w+|entries)$"
+)
+"""Names that stand for something else in emitted text."""
+
+
+class RuleWriter:
+    """Writes rule, counts and catching up for one parameter block."""
+
+    def __init__(
+        self,
+        writer: Writer,
+        slots: Slots,
+        optimizer: Optimizer,
+        node: ParameterNode,
+    ) -> None:
+        block, shape = node.block, slots.value(node).extents
+        self.writer, self.optimizer = writer, optimizer
+        self.value = slots.block(block)
+        self.formulas = optimizer.formulas()
+        self.kind = type_name(block.dtype)
+        self._mark = "" if block.dtype == np.float32 else "_f8"
+        self._rows = shape[0].text if shape else "u64(1)"
+        self._width = "u64(1)"
+        for extent in shape[1:]:
+            self._width = times(self._width, extent.text)
+        name = optimizer.slot_name
+        self._states = {s: slots.state(block, name(s)) for s in optimizer.slots}
+        if self.formulas.counts:
+            self._step = slots.state(block, name("step"), "parameter")
+        if self.formulas.catches_up:
+            self._row_step = slots.state(block, name("row_step"), "row")
+
+    def clipped(self, gradient: str) -> str:
+        """Return the text of a gradient element within the bounds of `clip`."""
+        if self.optimizer.clip is None:
+            return gradient
+        clip = self._named("clip")
+        return f"minimum(maximum({gradient}, -{clip}), {clip})"
+
+    def begin(self) -> None:
+        """Write what is done once per update: count it, work out `once`."""
+        write = self.writer.line
+        if self.formulas.counts:
+            write(f"step = advance({self._step})")
+            write("step_f8 = f8(step)")
+        self._scalars(self.formulas.once, self.formulas.rule)
+
+    def element(self, place: str, gradient: str) -> None:
+        """Write the update of the element at a place of the flat value."""
+        gradient = self.clipped(gradient)
+        if self.optimizer.clip_norm is not None:
+            gradient = f"{gradient} * scale{self._mark}"
+        self._rewrite(self.formulas.rule, place, gradient)
+
+    def row(self, row: str) -> None:
+        """Write the catching up of a row that this update is about to change."""
+        if self.formulas.catches_up:
+            self._catch_up(row, "step - i8(1)")
+            self.writer.line(f"{self._row_step}[{row}] = step")
+
+    def each_row(self, do: Callable[[str], None]) -> None:
+        """Write what is done to each row before a dense update."""
+        if self.formulas.catches_up:
+            row = self.writer.fresh("j")
+            with self.writer.block(f"for {row} in range({self._rows}):"):
+                do(f"u64({row})")
+
+    def look_up(self, row: str) -> None:
+        """Write the catching up of a row that is about to be read."""
+        if self.formulas.catches_up:
+            now = f"{self._step}[u64(0)]"
+            with self.writer.block(f"if {self._row_step}[{row}] < {now}:"):
+                self._catch_up(row, now)
+                self.writer.line(f"{self._row_step}[{row}] = {now}")
+
+    def _catch_up(self, row: str, now: str) -> None:
+        write = self.writer.line
+        write(f"missed = {now} - {self._row_step}[{row}]")
+        with self.writer.block("if missed > i8(0):"):
+            write("missed_f8 = f8(missed)")
+            self._scalars(self.formulas.missed_once, self.formulas.missed)
+            index = self.writer.fresh("j")
+            with self.writer.block(f"for {index} in range({self._width}):"):
+                place = plus(times(row, self._width), index)
+                self._rewrite(self.formulas.missed, place)
+
+    def _scalars(self, lines: Formula, used: Formula) -> None:
+        """Write lines in float64, and round what other lines need of them."""
+        names = {name: _own(name) + "_f8" for name in (*lines.reads, *lines.assigns)}
+        for line in lines.lines(names, "f8"):
+            self.writer.line(line)
+        if self.kind != "f8":
+            for name in lines.assigns:
+                if name in used.reads:
+                    mine = self._named(name)
+                    self.writer.line(f"{mine} = {self.kind}({names[name]})")
+
+    def _rewrite(self, lines: Formula, place: str, gradient: str = "") -> None:
+        """Write lines for one element: load, compute, store."""
+        at = "u64(0)" if place == "0" else place
+        arrays = {"value": self.value, **self._states}
+        write = self.writer.line
+        for name, array in arrays.items():
+            write(f"{self._named(name)} = {array}[{at}]")
+            if name == "value" and gradient:
+                write(f"{self._named('gradient')} = {gradient}")
+        names = {n: self._named(n) for n in (*lines.reads, *lines.assigns)}
+        for line in lines.lines(names, self.kind):
+            write(line)
+        for name, array in arrays.items():
+            write(f"{array}[{at}] = {self._named(name)}")
+
+    def _named(self, name: str) -> str:
+        return _own(name) + self._mark
+
+
+def _own(name: str) -> str:
+    """Return a rule's name as it stands in the text."""
+    return f"own_{name}_" if _TAKEN.match(name) else name
+
+
+def settings_lines(optimizer: Optimizer, words: Iterable[str]) -> list[str]:
+    """Return the lines that load the settings which a text uses."""
+    used = set(words)
+    lines = []
+    for k, name in enumerate(optimizer.settings()):
+        here = f"settings[u64({k})]"
+        if _own(name) in used:
+            lines.append(f"{_own(name)} = f4({here})")
+        if f"{_own(name)}_f8" in used:
+            lines.append(f"{_own(name)}_f8 = {here}")
+    return lines
