@@ -3,7 +3,7 @@
 import autograd.numpy as anp
 import numpy as np
 from autograd.scipy.special import expit, logsumexp
-from ops import join_cases, pick_cases, pointwise_cases
+from ops import join_cases, linalg_cases, pick_cases, pointwise_cases
 from ops.case import Shapes
 from ops.case import case as _case
 from scipy import sparse
@@ -503,5 +503,6 @@ CASES = [
     *_models(),
     *pointwise_cases.CASES,
     *join_cases.CASES,
+    *linalg_cases.CASES,
     *pick_cases.CASES,
 ]
