@@ -497,6 +497,22 @@ def shaped(*shape):
             r"concatenate: shapes \(3, 4\), \(4,\) must agree",
         ),
         (
+            lambda: shaped(3, 4).stack(shaped(4, 3)),
+            r"concatenate: shapes \(1, 3, 4\), \(1, 4, 3\) must agree",
+        ),
+        (lambda: shaped(3, 4).stack(shaped(3, 4), axis=3), r"expand_dims: axis 3"),
+        (
+            lambda: shaped(3, 5).chunk(2, axis=1),
+            r"chunk: axis 1 of shape \(3, 5\) cannot be cut into 2 equal.*slices",
+        ),
+        (lambda: shaped(3, 4).chunk(4), r"chunk: axis 0 of shape \(3, 4\)"),
+        (lambda: shaped(3, 4).chunk(0), r"chunk: .* into 0 equal parts"),
+        (lambda: shaped(3, 4).chunk(-2, 1), r"chunk: .* into -2 equal parts"),
+        (lambda: shaped(3, 4).chunk(1.5), r"chunk: .*must be integers, got \(1\.5,\)"),
+        (lambda: shaped(3, 4).chunk(2, axis=2), r"chunk: axis 2 does not exist"),
+        (lambda: shaped(3, 4).chunk(1, axis=2), r"chunk: axis 2 does not exist"),
+        (lambda: shaped(3, 4).flatten(2), r"flatten: axis 2 does not exist"),
+        (
             lambda: shaped(2, 3, 4).index(wp.IndexInputNode([0])),
             r"index: tables are two-dimensional .* got \(2, 3, 4\)",
         ),

@@ -61,6 +61,13 @@ def _functions():
     )
 
 
+def _several():
+    """Python's own loops over operators are the n-ary forms."""
+    shapes = ((3, 4), (1, 4), (3, 1))
+    yield case("sum of three", lambda *x: sum(x), lambda a, b, c: a + b + c, *shapes)
+    yield case("product", lambda *x: math.prod(x), lambda a, b, c: a * b * c, *shapes)
+
+
 def _blends():
     yield case(
         "axpy",
@@ -88,4 +95,4 @@ def _blends():
     )
 
 
-CASES = [*_functions(), *_blends()]
+CASES = [*_functions(), *_several(), *_blends()]
