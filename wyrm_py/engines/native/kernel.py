@@ -114,6 +114,8 @@ def bind(
             return Own(slot.kind)
         if slot.kind == "sizes":
             return np.array(source.extents.sizes or [0], np.uint64)
+        if slot.kind == "table":
+            return slot.source[0]
         if slot.kind == "kernel":
             return Compiled(slot.name) if compiled else np.zeros(1, np.uint64)
         if slot.kind in ("value", "state"):
@@ -167,7 +169,7 @@ class Kernel:
         self.control[CONTROL.index("batch_size")] = binding.batch_size
         self.order = aligned(binding.block_size, np.uint32)
         self.settings = aligned(len(binding.settings), np.float64)
-        self.settings[:] = binding.settings
+        self.settings[: len(binding.settings)] = binding.settings
         self.names = binding.names
         self.table = aligned(2 * len(binding.names), np.uint64)
         self.arrays: list[Array] = [np.empty(0)] * len(binding.names)
