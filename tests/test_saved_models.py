@@ -236,16 +236,16 @@ def test_a_file_without_a_model_says_so(tmp_path):
     [
         (None, errors.CorruptCheckpointError),
         ([], errors.CorruptCheckpointError),
-        ({"class": "Dense"}, errors.CorruptCheckpointError),
-        ({"class": "SGD", "settings": {}}, errors.CorruptCheckpointError),
+        ({"class": "wyrm_py.Dense"}, errors.CorruptCheckpointError),
+        ({"class": "wyrm_py.SGD", "settings": {}}, errors.CorruptCheckpointError),
         ({"class": "Popen", "settings": {"args": ["true"]}}, errors.UnknownClassError),
-        ({"class": "Dense", "settings": {"inputs": 3}}, errors.SettingError),
+        ({"class": "wyrm_py.Dense", "settings": {"inputs": 3}}, errors.SettingError),
         (
-            {"class": "Dense", "settings": {"inputs": -3, "outputs": 1}},
+            {"class": "wyrm_py.Dense", "settings": {"inputs": -3, "outputs": 1}},
             errors.SettingError,
         ),
         (
-            {"class": "Dense", "settings": {"inputs": 3, "outputs": 1}},
+            {"class": "wyrm_py.Dense", "settings": {"inputs": 3, "outputs": 1}},
             errors.ParameterError,
         ),
     ],
@@ -307,7 +307,7 @@ def test_the_manifest_is_readable_json(tmp_path):
     manifest = json.loads(text)
     assert manifest["format"] == 1
     assert manifest["tensors"]["value:weight"]["shape"] == [2, 1]
-    assert manifest["metadata"]["model"]["class"] == "Dense"
+    assert manifest["metadata"]["model"]["class"] == "wyrm_py.Dense"
     assert manifest["metadata"]["optimizer"]["settings"]["learning_rate"] == 0.125
 
 

@@ -7,7 +7,7 @@ stand by themselves in a module go by their names too.
 
 Every JSON object says what it is by its keys:
 
-- {"class": name, "settings": {...}}
+- {"class": name, "settings": {...}}: ours are named "wyrm_py.Adam", yours "Adam"
 - {"same": k}: the k-th object of the file again, from 0, in the order they begin
 - {"tuple": [...]}, {"dict": {...}}, {"dtype": name}, {"function": name}
 - {"generator": state}: a numpy Generator as it was when it was given
@@ -38,6 +38,7 @@ from wyrm_py.random_state import generator_state, new_generator
 
 Known: TypeAlias = type | Callable[..., Any]
 FORMAT = 1
+_OURS = "wyrm_py."
 _BASES = (Layer, Optimizer, Schedule)
 
 
@@ -132,7 +133,8 @@ class _Writer:
 
     def __init__(self, who: str) -> None:
         self.who = who
-        self.classes, self.functions = _own_classes(), _own_functions()
+        self.own_classes = {thing: name for name, thing in _own_classes().items()}
+        self.own_functions = {f: name for name, f in _own_functions().items()}
         self.objects: list[Any] = []
 
     def value(self, value: Any, place: str) -> Any:
@@ -161,8 +163,7 @@ class _Writer:
         if isinstance(value, _BASES):
             return self._object(value, place)
         if callable(value) and not isinstance(value, type) and is_importable(value):
-            self._require_free_name(value.__name__, self.functions, value, place)
-            return {"function": value.__name__}
+            return {"function": self.own_functions.get(value, value.__name__)}
         raise self._unsavable(value, place)
 
     def _unsavable(self, value: Any, place: str) -> UnsavableError:
@@ -183,8 +184,7 @@ class _Writer:
             if other is thing:
                 return {"same": number}
         self.objects.append(thing)
-        name = type(thing).__name__
-        self._require_free_name(name, self.classes, type(thing), place)
+        name = self.own_classes.get(type(thing), type(thing).__name__)
         try:
             held = (_given if isinstance(thing, Layer) else _attributes)(thing)
         except AttributeError as error:
@@ -201,20 +201,12 @@ class _Writer:
 
     def _is_left_out(self, kind: type, key: str, value: Any) -> bool:
         """Tell whether a setting only made first values, which a file replaces."""
+        if not key.endswith("initialiser"):
+            return False
         parameter = _signature(kind).parameters.get(key)
         optional = parameter is not None and parameter.default is not parameter.empty
         function = callable(value) or isinstance(value, NotKept)
-        own = function and value in self.functions.values()
-        return key.endswith("initialiser") and function and optional and not own
-
-    def _require_free_name(
-        self, name: str, own: Mapping[str, Any], value: Any, place: str
-    ) -> None:
-        if own.get(name, value) is not value:
-            raise UnsavableError(
-                f"{self.who}: {place} is {name!r} of your own, and wyrm_py has one of "
-                "that name. Rename yours."
-            )
+        return optional and function and value not in self.own_functions
 
 
 class _Reader:
@@ -334,22 +326,20 @@ def _collecting(signature: inspect.Signature) -> tuple[str | None, str | None]:
 
 
 def _own_classes() -> dict[str, type]:
-    """Return the classes of wyrm_py that a file may name."""
-    modules = (optim, schedules, nn)
+    """Return the classes of wyrm_py that a file may name, by their names there."""
     return {
-        name: thing
-        for module in modules
+        f"{_OURS}{name}": thing
+        for module in (optim, schedules, nn)
         for name, thing in vars(module).items()
         if isinstance(thing, type) and issubclass(thing, _BASES) and thing not in _BASES
     }
 
 
 def _own_functions() -> dict[str, Callable[..., Any]]:
-    """Return the functions of wyrm_py that a file may name."""
-    modules = (nn.initialisers, nn.losses)
+    """Return the functions of wyrm_py that a file may name, by their names there."""
     return {
-        name: thing
-        for module in modules
+        f"{_OURS}{name}": thing
+        for module in (nn.initialisers, nn.losses)
         for name, thing in vars(module).items()
         if inspect.isfunction(thing) and not name.startswith("_")
     }
@@ -370,7 +360,7 @@ def _with_known(
         names: dict[str, Any] = classes if isinstance(thing, type) else functions
         if names.setdefault(thing.__name__, thing) is not thing:
             raise SettingError(
-                f"{who}: known has {thing.__name__!r} and there is another one of that "
-                "name. Rename yours."
+                f"{who}: known has two things of the name {thing.__name__!r}. Rename "
+                "one."
             )
     return classes, functions
