@@ -9,7 +9,7 @@ and become one product of stacked values.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
@@ -74,7 +74,7 @@ class Scan(Op):
     truncate : gradients stop at each multiple of this many elements; 0 never
     """
 
-    body: Body
+    body: Body = field(repr=False)
     backwards: bool = False
     ragged: bool = False
     truncate: int = 0
