@@ -6,6 +6,7 @@ from wyrm_py.nn.dense import Dense
 from wyrm_py.nn.dropout import Dropout
 from wyrm_py.nn.embedding import Embedding
 from wyrm_py.nn.layer import Layer
+from wyrm_py.nn.model import Model
 from wyrm_py.nn.recurrent import (
     GRU,
     LSTM,
@@ -31,6 +32,7 @@ __all__ = [
     "GRUCell",
     "LSTMCell",
     "Layer",
+    "Model",
     "RNNCell",
     "Reshape",
     "Sequential",
