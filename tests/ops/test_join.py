@@ -1,0 +1,80 @@
+"""Joins and chunks in minibatches, and what a chunk costs."""
+
+import numpy as np
+import pytest
+from stepping import plain_step
+
+import wyrm_py as wp
+from wyrm_py.engines.plan import Plan
+from wyrm_py.ops.join import Chunk, Concatenate
+
+
+def network():
+    """Gates cut from one product, flattened inputs, a stack of two views."""
+    rng = np.random.default_rng(0)
+    x = wp.InputNode(np.zeros((1, 2, 3)), np.float64)
+    y = wp.InputNode(np.zeros((1, 2)), np.float64)
+    gates = wp.ParameterNode(rng.normal(size=(6, 6)), np.float64)
+    bias = wp.ParameterNode(rng.normal(size=(6,)), np.float64)
+    i, f, g = (x.flatten(1) @ gates + bias).chunk(3, axis=1)
+    joined = (i.sigmoid() * g.tanh()).stack(f, axis=1).sum(axis=1)
+    loss = (joined - y).square()
+    data = {x: rng.normal(size=(50, 2, 3)), y: rng.normal(size=(50, 2))}
+    return loss, data, [gates, bias]
+
+
+@pytest.mark.parametrize("batch_size", [None, 8])
+def test_both_engines_train_alike_through_chunks(batch_size):
+    found = []
+    for engine in ("numpy", "native"):
+        loss, data, parameters = network()
+        wp.fit(
+            loss,
+            wp.SGD(0.05),
+            data,
+            epochs=2,
+            batch_size=batch_size,
+            engine=engine,
+            random_state=0,
+            progress=False,
+        )
+        found.append(np.concatenate([node.value.reshape(-1) for node in parameters]))
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-10)
+
+
+def test_the_gradient_of_a_chunk_is_one_join():
+    loss, _, _ = network()
+    plan = Plan.training(loss)
+    kinds = [type(a.op) for a in plan.applications]
+    assert kinds.count(Chunk) == 1
+    joins = [a for a in plan.backward if isinstance(a.op, Concatenate)]
+    assert [len(a.inputs) for a in joins] == [3]
+
+
+def test_native_chunks_are_read_in_place():
+    loss, _, _ = network()
+    (line,) = [
+        s for s in plain_step(loss, wp.SGD(0.1)).source.splitlines() if "chunk(" in s
+    ]
+    assert "reads" in line
+
+
+def test_a_batch_can_be_doubled_and_cut_in_two_but_not_cut_alone():
+    rng = np.random.default_rng(1)
+    x = wp.InputNode(np.zeros((2, 3)), np.float64)
+    weights = wp.ParameterNode(rng.normal(size=(1, 3)), np.float64)
+    start = weights.value.copy()
+    columns = {x: rng.normal(size=(40, 3))}
+    settings = {"batch_size": 10, "random_state": 0, "progress": False}
+    plain, twice = (x * weights).concatenate(x).chunk(2)
+    found = []
+    for engine in ("numpy", "native"):
+        weights.set_value(start)
+        loss = (plain - twice * 2.0).square()
+        wp.fit(loss, wp.SGD(0.01), columns, engine=engine, **settings)
+        found.append(weights.value.copy())
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-10)
+    halves = (x * weights).chunk(2)
+    with pytest.raises(wp.errors.ShapeError, match=r"chunk: .*\(batch, 3\) cannot"):
+        wp.fit((halves[0] - halves[1]).square(), wp.SGD(0.01), columns, **settings)
+    np.testing.assert_array_equal(weights.value, found[1])
