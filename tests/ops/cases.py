@@ -3,7 +3,15 @@
 import autograd.numpy as anp
 import numpy as np
 from autograd.scipy.special import expit, logsumexp
-from ops import join_cases, linalg_cases, pick_cases, pointwise_cases
+from ops import (
+    convolution_cases,
+    join_cases,
+    linalg_cases,
+    padding_cases,
+    pick_cases,
+    pointwise_cases,
+    pooling_cases,
+)
 from ops.case import Shapes
 from ops.case import case as _case
 from scipy import sparse
@@ -505,4 +513,7 @@ CASES = [
     *join_cases.CASES,
     *linalg_cases.CASES,
     *pick_cases.CASES,
+    *convolution_cases.CASES,
+    *padding_cases.CASES,
+    *pooling_cases.CASES,
 ]

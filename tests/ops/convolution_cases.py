@@ -45,7 +45,7 @@ SETTINGS = [
 def _cases():
     for image, kernel, stride, dilation, groups in SETTINGS:
         for channels_last in (False, True):
-            if channels_last and groups == 1 and stride == (1,) * len(stride):
+            if channels_last and sum(stride) % 2 == 0:
                 continue
 
             def build(

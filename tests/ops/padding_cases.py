@@ -26,6 +26,8 @@ def _cases():
         ((1, 1, 3, 4, 2), (2, 0, (0, 1)), ((2, 2), (0, 0), (0, 1))),
     ]:
         for mode in ("zero", "constant", "reflective", "replicative"):
+            if mode in ("zero", "constant") and len(shape) == 5:
+                continue
             if mode == "reflective":
                 pairs = tuple(
                     tuple(min(one, n - 1) for one in pair)

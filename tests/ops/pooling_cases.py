@@ -26,7 +26,7 @@ def _several(given, count):
 def _cases():
     for number, (shape, window, stride) in enumerate(SETTINGS):
         axes = len(shape) - 2
-        for place, kind in enumerate(REDUCERS):
+        for place, kind in enumerate(("max", ("min", "sum", "average")[number % 3])):
             channels_last = (number + place) % 3 == 2
 
             def build(x, kind=kind, w=window, s=stride, channels_last=channels_last):

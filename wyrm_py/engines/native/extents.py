@@ -71,6 +71,11 @@ def _placeholder(length: int) -> str:
 ONE = Extent("u64(1)", 1)
 
 
+def fixed(length: int) -> Extent:
+    """Return a length that does not vary."""
+    return ONE if length == 1 else Extent(_placeholder(length), length)
+
+
 @dataclass
 class Extents:
     """The axis lengths of all values of a plan.
@@ -122,7 +127,7 @@ class Extents:
         if lengths in names:
             return names[lengths]
         if len(set(lengths)) == 1:
-            extent = self._fixed(lengths[0])
+            extent = fixed(lengths[0])
         else:
             extent = self._affine(symbols, probes, lengths, node)
         names[lengths] = extent

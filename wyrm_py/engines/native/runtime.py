@@ -33,6 +33,7 @@ __all__ = [
     "i8",
     "inf",
     "linear_power",
+    "listed_product",
     "mix",
     "never_inline",
     "part",
@@ -326,6 +327,52 @@ def _gemm(
             place_of(c, c_start), c_row,
             place_of(a, a_start), a_row, a_column,
             place_of(b, b_start), b_row, b_column,
+            rows, columns, depth, more,
+        )  # fmt: skip
+
+    return native
+
+
+def listed_product(
+    kernel: Any,
+    c: Any, c_start: Any, c_row: Any,
+    a: Any, a_start: Any, a_rows: Any, a_columns: Any,
+    b: Any, b_start: Any, b_rows: Any,
+    rows: Any, columns: Any, depth: Any, more: Any,
+) -> None:  # fmt: skip
+    """Write a product into c, or add it where `more` is 1; see `gemm`.
+
+    The tables `a_rows`, `a_columns` and `b_rows` hold how far from the start each row
+    and column of a and each row of b lies; the columns of b lie side by side.
+    """
+    listed = np.add.outer(a_rows[: int(rows)], a_columns[: int(depth)])
+    left = a[int(a_start) + listed.astype(np.int64)]
+    beside = np.add.outer(b_rows[: int(depth)], np.arange(int(columns), dtype=u8))
+    right = b[int(b_start) + beside.astype(np.int64)]
+    out = _matrix(c, c_start, (rows, columns), (c_row, 1))
+    np.add(left @ right, out if more else 0, out=out)
+
+
+@overload(listed_product)
+def _listed_product(
+    kernel: Any,
+    c: Any, c_start: Any, c_row: Any,
+    a: Any, a_start: Any, a_rows: Any, a_columns: Any,
+    b: Any, b_start: Any, b_rows: Any,
+    rows: Any, columns: Any, depth: Any, more: Any,
+) -> Any:  # fmt: skip
+    def native(
+        kernel: Any,
+        c: Any, c_start: Any, c_row: Any,
+        a: Any, a_start: Any, a_rows: Any, a_columns: Any,
+        b: Any, b_start: Any, b_rows: Any,
+        rows: Any, columns: Any, depth: Any, more: Any,
+    ) -> None:  # fmt: skip
+        call_kernel(
+            kernel[0],
+            place_of(c, c_start), c_row,
+            place_of(a, a_start), place_of(a_rows, u64(0)), place_of(a_columns, u64(0)),
+            place_of(b, b_start), place_of(b_rows, u64(0)),
             rows, columns, depth, more,
         )  # fmt: skip
 

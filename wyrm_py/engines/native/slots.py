@@ -18,6 +18,7 @@ from wyrm_py.engines.native.operands import Operand, buffer, offset, type_name
 from wyrm_py.parameters.block import COUNT, Per
 
 if TYPE_CHECKING:
+    from wyrm_py.graph.op import Array
     from wyrm_py.leaves import LeafNode, ParameterNode
     from wyrm_py.nodes import Node
     from wyrm_py.parameters import ParameterBlock
@@ -34,7 +35,8 @@ class Slot:
         "value" (of a parameter block), "state" (block, slot, per), "constant",
         "collected" (as workspace), "column" (leaf, part of a ragged leaf or ""),
         "workspace" (extents, more): scratch of that shape and `more` elements,
-        "kernel": the address of a function compiled apart, named as the slot
+        "kernel": the address of a function compiled apart, named as the slot,
+        "table" (array): numbers known when the step is printed
     """
 
     name: str
@@ -107,6 +109,11 @@ class Slots:
         """Return the operand over scratch memory of a shape (and `more` items)."""
         self.add(name, dtype, "workspace", (extents, 1, more))
         return buffer(name, np.dtype(dtype), extents)
+
+    def table(self, numbers: Array) -> str:
+        """Return the name of an array of u64 that is known now."""
+        name = self.unique(None, "table")
+        return self.add(name, np.uint64, "table", (numbers.astype(np.uint64),))
 
     def kernel(self, family: str, dtype: np.dtype[Any]) -> str:
         """Return the name of the slot that holds a kernel's address."""

@@ -32,13 +32,54 @@ DOTS = 8
 """Inner products computed side by side."""
 
 
+Reads = Callable[[Any, int, Sequence[Any]], Callable[[Any], tuple[Values, Any]]]
+"""How a tile reads: gives, for step k, addresses of A (one a row) and of B's row."""
+
+
 def tile(kind: str) -> Any:
     """Return the intrinsic tile(rows, vectors, c, c_row, a, a_row, a_column, b, b_row,
     depth, tail, more): `tail` (1 to all) lanes of the last vector count.
     """
+    return _tiles(kind, "wyrm_tile", _by_strides)
 
+
+def listed_tile(kind: str) -> Any:
+    """Return the intrinsic of a tile whose a_row, a_column and b_row are addresses of
+    tables of offsets: rows and columns of A and rows of B lie anywhere.
+    """
+    return _tiles(kind, "wyrm_listed_tile", _by_lists)
+
+
+def _by_strides(builder: Any, rows: int, given: Sequence[Any]) -> Any:
+    a, a_row, a_column, b, b_row = given
+
+    def places(k: Any) -> tuple[Values, Any]:
+        left = at(builder, a, (k, a_column))
+        found = [at(builder, left, (INT(i), a_row)) for i in range(rows)]
+        return found, at(builder, b, (k, b_row))
+
+    return places
+
+
+def _by_lists(builder: Any, rows: int, given: Sequence[Any]) -> Any:
+    a, a_rows, a_columns, b, b_rows = given
+    tables = [builder.inttoptr(x, INT.as_pointer()) for x in (a_rows, a_columns, b_rows)]
+
+    def offset(table: int, k: Any) -> Any:
+        return builder.load(at(builder, tables[table], k))
+
+    starts = [at(builder, a, offset(0, INT(i))) for i in range(rows)]
+
+    def places(k: Any) -> tuple[Values, Any]:
+        column = offset(1, k)
+        found = [at(builder, start, column) for start in starts]
+        return found, at(builder, b, offset(2, k))
+
+    return places
+
+
+def _tiles(kind: str, name: str, reads: Reads) -> Any:
     def build(module: Any) -> Any:
-        name = "wyrm_tile"
         if name in module.globals:
             return module.globals[name]
         where = REALS[kind].as_pointer()
@@ -55,7 +96,8 @@ def tile(kind: str) -> Any:
                 block = builder.append_basic_block()
                 switch.add_case(INT(i * 2 * VECTORS + j), block)
                 builder.position_at_end(block)
-                builder.call(_tile(module, kind, i, j, given), arguments)
+                one = _tile(module, kind, f"{name}_{i}x{j}", i, j, given, reads)
+                builder.call(one, arguments)
                 builder.branch(end)
         builder.position_at_end(end)
         builder.ret_void()
@@ -64,9 +106,18 @@ def tile(kind: str) -> Any:
     return calling(build, kind, (2, 4, 7))
 
 
-def _tile(module: Any, kind: str, rows: int, vectors: int, given: Sequence[Any]) -> Any:
-    function, builder = define(module, f"wyrm_tile_{rows}x{vectors}", given)
-    c, c_row, a, a_row, a_column, b, b_row, depth, tail, more = function.args
+def _tile(
+    module: Any,
+    kind: str,
+    name: str,
+    rows: int,
+    vectors: int,
+    given: Sequence[Any],
+    reads: Reads,
+) -> Any:
+    function, builder = define(module, name, given)
+    c, c_row, *sources, depth, tail, more = function.args
+    places = reads(builder, rows, sources)
     v = Vectors(builder, kind)
     last = v.first(tail)
     masks = [None] * (vectors - 1) + [last]
@@ -76,12 +127,12 @@ def _tile(module: Any, kind: str, rows: int, vectors: int, given: Sequence[Any])
         return at(builder, c, (INT(i), c_row), INT(j * v.lanes))
 
     def step(k: Any, sums: Values) -> Values:
-        right, left = at(builder, b, (k, b_row)), at(builder, a, (k, a_column))
+        left, right = places(k)
         wide = [
             v.load(at(builder, right, INT(j * v.lanes)), mask)
             for j, mask in enumerate(masks)
         ]
-        scales = [v.broadcast(at(builder, left, (INT(i), a_row))) for i in range(rows)]
+        scales = [v.broadcast(number) for number in left]
         pairs = zip(cells, sums, strict=True)
         return [v.fused(scales[i], wide[j], total) for (i, j), total in pairs]
 

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wyrm_py.engines.native.extents import Extent
+from wyrm_py.engines.native.extents import Extent, fixed
 from wyrm_py.engines.native.layout import layout
 from wyrm_py.engines.native.operands import Operand, plus
 
 if TYPE_CHECKING:
     from wyrm_py.engines.native.slots import Slots
+    from wyrm_py.graph.op import Array
 
 INDENT = "    "
 
@@ -104,6 +105,14 @@ class Writer:
         name = self.slots.unique(None, "w")
         return self.slots.workspace(name, dtype, tuple(extents))
 
+    def length(self, number: int) -> Extent:
+        """Return an axis length that does not vary."""
+        return fixed(number)
+
+    def table(self, numbers: Array) -> str:
+        """Return the name of an array of u64 that is known now."""
+        return self.slots.table(numbers)
+
     def copy(self, out: Operand, x: Operand) -> None:
         """Copy `x`, of the same shape, into `out`."""
         with self.loops(out.extents) as index:
@@ -173,6 +182,38 @@ class Writer:
             f"u64({int(add)})",
         ]
         self.line(f"gemm({', '.join(arguments)})")
+
+    def listed_product(
+        self,
+        out: tuple[Operand, str, int],
+        left: tuple[Operand, str, str, str],
+        right: tuple[Operand, str, str],
+        sizes: Sequence[int],
+        accumulate: bool = False,
+    ) -> None:
+        """Write the product of parts of arrays; see `runtime.listed_product`.
+
+        out : array, start, numbers from row to row
+        left : array, start, tables of rows and of columns
+        right : array, start, table of rows
+        sizes : M, N, K
+        """
+        self.loops_written += 1
+        places: list[str] = []
+        for array, *rest in (out, left, right):
+            place = layout(array)
+            if place is None:
+                raise LookupError("a product needs operands with strides")
+            start = "u64(0)" if rest[0] == "0" else str(rest[0])
+            places += [place.array, start, *map(str, rest[1:])]
+        places[2] = f"u64({places[2]})"
+        arguments = [
+            self.slots.kernel("listed_product", out[0].dtype),
+            *places,
+            *(fixed(size).text for size in sizes),
+            f"u64({int(accumulate)})",
+        ]
+        self.line(f"listed_product({', '.join(arguments)})")
 
     def draw(self) -> str:
         """Draw 64 random bits from the stream of the op being written."""
