@@ -38,6 +38,8 @@ def test_labels_are_split_from_records_and_text_is_converted():
     assert data.records.tolist() == [[4, 30.5, 1], [2, np.float32(0.2), 1], [0, 100, 0]]
     assert data.labels.dtype == np.int64
     assert data.labels.tolist() == [0, 1, 2]
+    spaced = read_csv(io.StringIO("x,name\n 1 , dog\n2,fish \n"), 1, convert=KINDS)
+    assert spaced.labels.tolist() == [0, 2]
 
 
 def test_columns_are_taken_by_name_or_position_in_the_order_asked_for():

@@ -43,6 +43,14 @@ def test_equal_times_stay_in_the_order_of_the_data(timestamps):
     assert lists(data.histories()) == [[3, 1, 0], [2]]
 
 
+def test_the_order_of_the_data_is_kept_in_long_histories():
+    users = np.random.default_rng(0).integers(0, 2, 2000)  # short sorts are stable
+    expected = [np.flatnonzero(users == user).tolist() for user in (0, 1)]
+    for timestamps in (None, np.full(2000, 7)):
+        data = Interactions.from_codes(users, np.arange(2000), timestamps=timestamps)
+        assert lists(data.histories()) == expected
+
+
 def test_a_user_without_interactions_has_an_empty_history():
     data = Interactions.from_codes([2], [0], user_ids=np.arange(4))
     assert lists(data.histories()) == [[], [], [0], []]

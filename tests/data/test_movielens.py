@@ -8,9 +8,9 @@ import hashlib
 import threading
 import zipfile
 from functools import partial
-from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
-from socketserver import TCPServer
+from socketserver import BaseRequestHandler, TCPServer
 
 import numpy as np
 import pytest
@@ -49,7 +49,7 @@ def server(tmp_path, monkeypatch):
             requests.append(self.path)
 
     with TCPServer(("127.0.0.1", 0), partial(Handler, directory=folder)) as running:
-        thread = threading.Thread(target=running.serve_forever)
+        thread = threading.Thread(target=running.serve_forever, args=(0.01,))
         thread.start()
         url = f"http://127.0.0.1:{running.server_address[1]}/ml-100k.zip"
         monkeypatch.setattr(movielens, "_URL", url)
@@ -127,7 +127,7 @@ def test_what_cannot_be_fetched_is_said(tmp_path, server, monkeypatch):
     (folder / "ml-100k.zip").unlink()
     with pytest.raises(DataError, match=r"cannot be fetched .*404.*give its `path`"):
         movielens_100k(download=True, cache=tmp_path)
-    with TCPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as nobody:
+    with TCPServer(("127.0.0.1", 0), BaseRequestHandler) as nobody:
         port = nobody.server_address[1]
     monkeypatch.setattr(movielens, "_URL", f"http://127.0.0.1:{port}/ml-100k.zip")
     with pytest.raises(DataError, match="cannot be fetched .*refused"):
@@ -138,23 +138,22 @@ def test_what_cannot_be_fetched_is_said(tmp_path, server, monkeypatch):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "remote"]
 
 
-def test_a_connection_that_breaks_leaves_nothing(tmp_path, monkeypatch):
-    class Breaking(BaseHTTPRequestHandler):
-        def do_GET(self):
-            self.send_response(200)
-            self.send_header("Content-Length", "1000")
-            self.end_headers()
-            self.wfile.write(b"PK half")
-
-        def log_message(self, *_):
-            pass
+@pytest.mark.parametrize(
+    "answer",
+    [b"HTTP/1.0 200 OK\r\nContent-Length: 1000\r\n\r\nPK half", b"nonsense\r\n", b""],
+)
+def test_a_connection_that_breaks_leaves_nothing(tmp_path, monkeypatch, answer):
+    class Breaking(BaseRequestHandler):
+        def handle(self):
+            self.request.recv(10_000)
+            self.request.sendall(answer)
 
     with TCPServer(("127.0.0.1", 0), Breaking) as running:
         thread = threading.Thread(target=running.handle_request)
         thread.start()
         url = f"http://127.0.0.1:{running.server_address[1]}/ml-100k.zip"
         monkeypatch.setattr(movielens, "_URL", url)
-        with pytest.raises(DataError):
+        with pytest.raises(DataError, match=r"cannot be fetched|SHA-256"):
             movielens_100k(download=True, cache=tmp_path)
         thread.join()
     assert list(tmp_path.iterdir()) == []
