@@ -138,3 +138,11 @@ def test_a_long_step_is_cut_and_gives_the_same_numbers():
 
 if __name__ == "__main__":
     GOLDEN.write_text(emitted(bpr()))
+
+
+def test_names_of_nodes_stand_in_the_comments_and_cannot_break_the_text():
+    x = wp.ParameterNode(np.ones((2, 3)), name="x\ny = 1")
+    hidden = (x * 2.0).named("hidden\nlayer")
+    text = emitted(hidden.square().sum())
+    assert "hidden layer: multiply(v0 2x3, v1 ()) -> 2x3" in text
+    assert "ParameterNode x y = 1 2x3" in text

@@ -64,8 +64,9 @@ class GroupWriter:
                 f"v{self.number[n]} {_shape(n.shape)}" for n in application.inputs
             )
             owner = application.owner
+            label = "".join(f"{out.name}: " for out in made if out.name)
             what = (
-                f"{application.op.name}({given}) -> {shapes}"
+                f"{label}{application.op.name}({given}) -> {shapes}"
                 if owner is None
                 else f"{type(owner).__name__} {owner.name or ''} {shapes}"
             )
