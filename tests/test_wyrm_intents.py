@@ -10,6 +10,10 @@ import pytest
 import wyrm_py as wp
 
 EPS = 1e-6
+PI = (
+    "31415926535897932384626433832795028841971693993751"
+    "05820974944592307816406286208998628034825342117067"
+)
 
 
 def parameters(*shapes, low=-1.0, high=1.0):
@@ -242,6 +246,49 @@ def test_factorisation_synchronised_and_the_same_every_time():
     ]
     assert errors[0].mean() < 1e-3
     assert np.array_equal(*errors)
+
+
+# -- recurrence -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("coupled", [False, True])
+def test_gradients_of_ten_lstm_steps_by_inputs_and_all_weights(coupled):
+    (x,) = parameters((10, 10))
+    lstm = wp.nn.LSTM(10, 10, coupled=coupled, random_state=0, dtype=np.float64)
+    outputs, _ = lstm(x)
+    assert len(lstm.parameters()) >= 3
+    require_gradients(outputs, x, *lstm.parameters())
+
+
+def test_an_lstm_over_201_steps_runs_there_and_back():
+    (x,) = parameters((201, 1))
+    lstm = wp.nn.LSTM(1, 5, random_state=0, dtype=np.float64)
+    _, (hidden, _) = lstm(x)
+    require_gradients(hidden.square().sum(), x, *lstm.parameters())
+
+
+def test_an_lstm_learns_the_digits_of_pi():
+    digits = np.array(list(map(int, PI)))
+    windows = np.lib.stride_tricks.sliding_window_view(digits, 5)
+    given, target = wp.IndexInputNode([0] * 4), wp.IndexInputNode([0])
+    embedding = wp.nn.Embedding(10, 16, random_state=0)
+    lstm = wp.nn.LSTM(16, 32, random_state=1)
+    dense = wp.nn.Dense(32, 10, random_state=2)
+    _, (hidden, _) = lstm(embedding(given))
+    logits = dense(hidden.reshape(1, 32))
+    wp.fit(
+        wp.nn.losses.cross_entropy(logits, target),
+        wp.Adam(0.01),
+        {given: windows[:, :4], target: windows[:, 4]},
+        epochs=50,
+        random_state=0,
+        progress=False,
+    )
+    right = 0
+    for window in windows:
+        given.set_value(window[:4])
+        right += logits.forward().value.argmax() == window[4]
+    assert right / len(windows) > 0.75
 
 
 # -- numerics -------------------------------------------------------------

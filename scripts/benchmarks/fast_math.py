@@ -106,11 +106,7 @@ def measure(recorder: Recorder, data: Path, quick: bool) -> None:
     for what, accurate in best["accurate"].items():
         cheap = best["cheap"][what]
         record = Measurement("transcendentals", "wyrm_py", {"what": what})
-        digits = 3 if what.endswith("_ns") else 8
-        record.extra = {
-            "accurate": round(accurate, digits),
-            "cheap": round(cheap, digits),
-        }
+        record.extra = {"accurate": f"{accurate:.3g}", "cheap": f"{cheap:.3g}"}
         if what.endswith("_ns"):
             record.extra["gain"] = round(accurate / cheap, 2)
         recorder.add(record)
