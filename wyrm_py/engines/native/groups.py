@@ -71,7 +71,7 @@ class Grouping:
         for application in computed:
             if application not in self.aliases:
                 self._assign(application)
-        kept = {source for node in kept for source, _ in self._origins([node])}
+        kept = {source for node in kept for source, _ in self.origins([node])}
         self.in_memory = {
             out
             for application in computed
@@ -144,9 +144,10 @@ class Grouping:
 
         The flag says whether element by element (True) or through a view.
         """
-        return self._origins(value_inputs(application))
+        return self.origins(value_inputs(application))
 
-    def _origins(self, nodes: Iterable[Node]) -> list[tuple[Node, bool]]:
+    def origins(self, nodes: Iterable[Node]) -> list[tuple[Node, bool]]:
+        """Return what values are read from, looking through views: see `sources`."""
         found: list[tuple[Node, bool]] = []
         stack = [(node, True) for node in nodes]
         while stack:
@@ -225,6 +226,9 @@ def alias(
     source = twin(out, extents)
     if source is not None:
         return [operands[source]]
+    if _only_drops_ones(application, extents):
+        blank = Operand(out.dtype, shapes[out], _unread)
+        return [blank.reshaping(operands[application.inputs[op.same_as or 0]])]
     if not isinstance(op, View):
         return None
     inputs = [
@@ -238,6 +242,15 @@ def alias(
         return [op.locate(blanks[0], *inputs)]
     located: Sequence[Operand] = op.locate(blanks, *inputs)
     return located
+
+
+def _only_drops_ones(application: Application, extents: Extents) -> bool:
+    """Whether a value differs from an input by axes of length one alone."""
+    op, out = application.op, application.outputs[0]
+    if op.same_as is None:
+        return False
+    source, shapes = application.inputs[op.same_as], extents.shapes
+    return source.dtype == out.dtype and wide(shapes[source]) == wide(shapes[out])
 
 
 def _unread(*_index: str) -> str:

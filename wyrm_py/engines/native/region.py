@@ -360,9 +360,9 @@ class Loop:
         writer, slots = self.printing.writer, self.printing.slots
         values = [region.operands[node] for node in self.body.after]
         for k, (node, value) in enumerate(zip(self.body.after, values, strict=True)):
-            # reads a state that an earlier copy may have overwritten
-            computed = node.application not in region.grouping.aliases
-            if len(values) > 1 and (node in self.body.inputs or not computed):
+            origins = {origin for origin, _ in region.grouping.origins([node])}
+            if len(values) > 1 and not origins.isdisjoint(self.body.states):
+                # reads a state that another copy may overwrite before
                 name = writer.fresh("w")
                 values[k] = slots.workspace(name, value.dtype, value.extents)
                 _copy(writer, values[k], value)
