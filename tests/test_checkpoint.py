@@ -59,6 +59,73 @@ def test_value_and_state_come_back_in_place(tmp_path, source, target, dtype):
         np.testing.assert_array_equal(views[name], saved[name].value)
 
 
+def _counted(kind, seed):
+    """Return a parameter with state per element, per row and of a single number."""
+    parameter = _filled(kind, (4, 3), seed=seed, slots=("adam.first",))
+    parameter.slot("adam.row_step", "row")[...] = np.arange(4) + seed
+    parameter.slot("adam.step", "parameter")[...] = 10 + seed
+    return parameter
+
+
+@pytest.mark.parametrize("target", KINDS)
+@pytest.mark.parametrize("source", KINDS)
+def test_counts_of_rows_and_parameters_come_back(tmp_path, source, target):
+    saved, fresh, used = (
+        _counted(source, 1),
+        target(np.ones((4, 3))),
+        _counted(target, 5),
+    )
+    save(tmp_path / "file", saved)
+    for parameter in (fresh, used):
+        load(tmp_path / "file", parameter)
+        _assert_same(_state(parameter), _state(saved))
+        assert parameter.slot("adam.step", "parameter") == 11
+        assert parameter.slot("adam.row_step", "row").dtype == np.int64
+
+
+def _negative_count(arrays):
+    arrays["adam.row_step:0"][2] = -1
+
+
+def _other_length(arrays):
+    arrays["adam.row_step:0"] = np.zeros(5, np.int64)
+
+
+def _state_of_floats(arrays):
+    arrays["adam.first:0"] = arrays["adam.first:0"].astype(np.float64)
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        (_negative_count, errors.CorruptCheckpointError),
+        (_other_length, errors.ShapeError),
+        (_state_of_floats, errors.DTypeError),
+    ],
+)
+def test_state_that_does_not_fit_changes_nothing(tmp_path, change, error):
+    path = tmp_path / "file"
+    save(path, _counted(PlainParameter, 1))
+    arrays, metadata = read_arrays(path)
+    change(arrays)
+    write_arrays(path, arrays, metadata)
+    for parameter in (_counted(PlainParameter, 3), _filled(PlainParameter, slots=())):
+        before = _state(parameter)
+        with pytest.raises(error):
+            load(path, parameter)
+        _assert_same(_state(parameter), before)
+
+
+def test_state_of_another_kind_under_a_name_changes_nothing(tmp_path):
+    path = tmp_path / "file"
+    save(path, _counted(PlainParameter, 1))
+    parameter = PlainParameter(np.ones((4, 3)))
+    parameter.slot("adam.row_step", "parameter")
+    with pytest.raises(errors.ParameterError, match="per parameter.*per row"):
+        load(path, parameter)
+    assert list(parameter.slots()) == ["adam.row_step"]
+
+
 def test_state_that_was_not_saved_is_reset(tmp_path):
     save(tmp_path / "file", _filled(PlainParameter, slots=()))
     parameter = _filled(PlainParameter, seed=4)

@@ -1,6 +1,7 @@
 """wyrm_py: your own sparse model, at the speed of C++, on all cores."""
 
 from wyrm_py import data, errors, evaluation, nn
+from wyrm_py.arrayfile import read_manifest
 from wyrm_py.checkpoint import load, load_model, save, save_model
 from wyrm_py.data.ragged import RaggedColumn
 from wyrm_py.derivatives import (
@@ -74,6 +75,7 @@ __all__ = [
     "load",
     "load_model",
     "nn",
+    "read_manifest",
     "sample_popular",
     "sample_uniform",
     "sample_warp",
