@@ -6,6 +6,7 @@ import pickle
 import joblib
 import numpy as np
 import pytest
+from stepping import plain_step
 
 import wyrm_py as wp
 from wyrm_py import nn
@@ -71,7 +72,7 @@ def test_a_name_of_ones_own_stays():
 
 def test_calling_a_layer_names_its_parameters_in_the_printed_step():
     layer = Nested()
-    step = wp.compile(layer(ones()).sum(), wp.SGD(0.1))
+    step = plain_step(layer(ones()).sum(), wp.SGD(0.1))
     assert "heads_right_0_weight" in step.source
 
 

@@ -106,10 +106,11 @@ def test_inputs_may_be_row_numbers_or_sparse_rows():
     trained = nn.Model(Bag(), nn.losses.bce_with_logits, wp.Adagrad(0.3))
     history = trained.fit(rows, target, epochs=60, random_state=0, progress=False)
     assert history.losses[-1] < 0.5 * history.losses[0]
-    assert trained.predict(rows).shape == (50, 1)
     matrix = sparse.random_array((50, 20), density=0.2, rng=rng, format="csr")
     linear = nn.Model(nn.Dense(20, 1), nn.losses.mse, wp.SGD(0.1))
-    history = linear.fit(matrix, target, epochs=5, random_state=0, progress=False)
+    history = linear.fit(
+        matrix, target, epochs=3, random_state=0, progress=False, engine="numpy"
+    )
     assert history.losses[-1] < history.losses[0]
     assert linear.predict(matrix).shape == (50, 1)
 
@@ -132,7 +133,9 @@ def test_a_model_copies_and_pickles_without_its_last_graph():
         np.testing.assert_array_equal(other.predict(x), trained.predict(x))
         with pytest.raises(GraphError, match="`forward`"):
             other.backward(y)
-        other.fit(x, y, progress=False)
+        other.forward(x)
+        other.backward(y)
+        other.update()
         assert not np.array_equal(other.predict(x), trained.predict(x))
     assert next(iter(trained.named_parameters())) == "layer.steps.0.weight"
 
