@@ -190,14 +190,35 @@ class Optimizer:
         return *clips, self.slots, *texts
 
     def formulas(self) -> Formulas:
-        """Return the lines of the rule with the settings in use, checked."""
-        who = type(self).__name__
-        return Formulas(
-            formula(self.once, f"{who}: once"),
-            formula(self.penalties + self.rule, f"{who}: rule"),
-            formula(self.missed_once, f"{who}: missed_once"),
-            formula(self.missed, f"{who}: missed"),
-        )
+        """Return the lines of the rule with the settings in use, checked.
+
+        Raises
+        ------
+        SettingError
+            If a line is not an assignment of an elementwise expression of names
+            that the optimizer has.
+        """
+        once, numbers = self._formula("once", self.once), [*self.settings()]
+        rule = self._formula("rule", self.penalties + self.rule)
+        missed_once = self._formula("missed_once", self.missed_once)
+        missed = self._formula("missed", self.missed)
+        state = (*numbers, *self.slots, "value")
+        for lines, names in [
+            (once, (*numbers, "step")),
+            (rule, (*state, "gradient", *once.assigns)),
+            (missed_once, (*numbers, "missed")),
+            (missed, (*state, *missed_once.assigns)),
+        ]:
+            unknown = [name for name in lines.reads if name not in names]
+            if unknown:
+                raise SettingError(
+                    f"{type(self).__name__}: {', '.join(unknown)} is used and not "
+                    f"known there; known are {', '.join(names)}."
+                )
+        return Formulas(once, rule, missed_once, missed)
+
+    def _formula(self, which: str, text: str) -> Formula:
+        return formula(text, f"{type(self).__name__}: {which}")
 
     def __repr__(self) -> str:
         differing = [
