@@ -171,6 +171,48 @@ def test_copies_are_equal_and_independent_also_after_a_file(tmp_path):
         assert (_values(layer)["steps.0.weight"] != before["steps.0.weight"]).any()
 
 
+LAYERS = {
+    "Activation": lambda: nn.Activation("leaky_relu"),
+    "Dense": lambda: nn.Dense(3, 2, "gelu", bias=False, dtype=np.float64),
+    "Dropout": lambda: nn.Dropout(0.75),
+    "Embedding": lambda: nn.Embedding(7, 3, random_state=5),
+    "Flatten": lambda: nn.Flatten(),
+    "GRU": lambda: nn.GRU(3, [4, 2], learn_initial=True),
+    "GRUCell": lambda: nn.GRUCell(3, 4, True),
+    "LSTM": lambda: nn.LSTM(3, 4, coupled=True),
+    "LSTMCell": lambda: nn.LSTMCell(3, 4, True, True, dtype=np.float64),
+    "Model": lambda: nn.Model(
+        nn.Dense(3, 2), nn.losses.mse, wp.Adam(wp.schedules.Exponential(0.1, 0.5))
+    ),
+    "RNN": lambda: nn.RNN(3, (4, 4)),
+    "RNNCell": lambda: nn.RNNCell(3, hidden=4),
+    "Reshape": lambda: nn.Reshape(3, 1),
+    "Sequential": lambda: nn.Sequential(nn.Dense(3, 3), nn.Dropout(0.5)),
+    "SimpleGRU": lambda: nn.SimpleGRU(3, 4),
+    "SimpleGRUCell": lambda: nn.SimpleGRUCell(3, 4),
+}
+
+
+def test_every_layer_of_the_package_is_tested_here():
+    layers = {
+        name
+        for name, kind in vars(nn).items()
+        if isinstance(kind, type) and issubclass(kind, nn.Layer)
+    }
+    assert layers - {"Layer"} == LAYERS.keys()
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_every_layer_comes_back_as_it_was(tmp_path, name):
+    layer = LAYERS[name]()
+    wp.save_model(tmp_path / "file", layer)
+    other = wp.load_model(tmp_path / "file")
+    assert type(other) is type(layer)
+    assert repr(other) == repr(layer)  # the tree of settings, names and shapes
+    _assert_same(layer, other)
+    assert wp.to_json(other) == wp.to_json(layer)
+
+
 # -- classes and ops of one's own -----------------------------------------------
 
 
