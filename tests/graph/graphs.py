@@ -25,6 +25,16 @@ def _slice(node, number):
     return node[parts[number % 5]]
 
 
+def _chunk(node, number):
+    axis = number % max(len(node.shape), 1)
+    parts = node.chunk(1 + number % 3, axis)
+    return parts[number % len(parts)]
+
+
+def _turned(node, number):
+    return node.transpose(*np.random.default_rng(number).permutation(len(node.shape)))
+
+
 def _axis(node, number):
     return number % len(node.shape) if node.shape and number % 4 else None
 
@@ -53,6 +63,17 @@ OPS = {
     "expand": lambda a, b, n: a.expand_dims(n % (len(a.shape) + 1)),
     "slice": lambda a, b, n: _slice(a, n),
     "index": lambda a, b, n: _index(a, n),
+    "chunk": lambda a, b, n: _chunk(a, n),
+    "stack": lambda a, b, n: a.stack(b, axis=n % (len(a.shape) + 1)),
+    "flatten from": lambda a, b, n: a.flatten(n % max(len(a.shape), 1)),
+    "sin": lambda a, b, n: a.sin() * b.cos(),
+    "expm1": lambda a, b, n: a.tanh().expm1(),
+    "log1p": lambda a, b, n: a.square().log1p(),
+    "gelu": lambda a, b, n: a.gelu(),
+    "cube": lambda a, b, n: a.tanh() ** (n % 6),
+    "blend": lambda a, b, n: a.convex_combination(b, 0.25),
+    "stopped": lambda a, b, n: a * wp.InputNode(b.value, a.dtype).stop_gradient(),
+    "transpose by axes": lambda a, b, n: _turned(a, n),
     "concatenate": lambda a, b, n: a.concatenate(b, axis=n % max(len(a.shape), 1)),
     "softmax": lambda a, b, n: a.softmax(n % max(len(a.shape), 1)),
     "log_softmax": lambda a, b, n: a.log_softmax(n % max(len(a.shape), 1)),
