@@ -82,6 +82,10 @@ class Op:
             'train with engine="numpy".'
         )
 
+    def places(self, out: Operand, *inputs: Operand) -> Sequence[Operand] | None:
+        """Return where in `out` inputs stand unchanged: they are computed there."""
+        return None
+
     def vanishes(self, *zero: bool) -> bool:
         """Whether the value and its gradients are zero where these inputs are."""
         return False

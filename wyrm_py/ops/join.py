@@ -45,18 +45,19 @@ class Concatenate(Op):
     def forward(self, out: Array, *inputs: Array) -> None:
         np.concatenate(inputs, axis=self.axis, out=out)
 
-    def emit(self, writer: Writer, out: Operand, *inputs: Operand) -> None:
-        axis = self.axis % len(out.extents)
-        before: list[str] = []
+    def places(self, out: Operand, *inputs: Operand) -> list[Operand]:
+        axis, start, found = self.axis % len(out.extents), "", []
         for x in inputs:
-            offset = writer.fresh("o")
-            writer.line(f"{offset} = {' + '.join(before) or 'u64(0)'}")
-            with writer.loops(x.extents) as index:
-                placed = list(index)
-                at = placed[axis]
-                placed[axis] = offset if at == "0" else f"({offset} + {at})"
-                writer.line(f"{out.at(*placed)} = {out.type}({x.at(*index)})")
-            before.append(x.extents[axis].text)
+            found.append(_from(start, axis, x, out))
+            length = x.extents[axis].text
+            start = f"{start} + {length}" if start else length
+        return found
+
+    def emit(self, writer: Writer, out: Operand, *inputs: Operand) -> None:
+        for x, place in zip(inputs, self.places(out, *inputs), strict=True):
+            index = "abcdefgh"[: len(x.extents)]
+            if x.at(*index) != place.at(*index):  # else it was computed there
+                writer.copy(place, x)
 
     def gradient(self, g: Node, out: Node, *inputs: Node) -> tuple[Node | None, ...]:
         return tuple(

@@ -23,10 +23,10 @@ from wyrm_py.engines.native.groups import (
     wide,
 )
 from wyrm_py.engines.native.loading import LeafLoader
-from wyrm_py.engines.native.operands import Operand, local, type_name
+from wyrm_py.engines.native.operands import Operand, buffer, local, type_name
 from wyrm_py.engines.native.slots import Slots
 from wyrm_py.engines.native.writer import Writer
-from wyrm_py.graph.op import View
+from wyrm_py.graph.op import Op, View
 from wyrm_py.ops.scan import Outputs, Scan
 
 if TYPE_CHECKING:
@@ -96,7 +96,9 @@ class Region:
         self.grouping = Grouping(
             list(applications), printing.extents, dict(operands), set(kept)
         )
-        self.stored = stored or {}
+        self.stored = dict(stored or {})
+        self.overlapping: set[Node] = set()  # parts of values, computed in place
+        self._place_parts(applications)
         self.loops = self._loops(applications, kept)
         self._assign_storage(applications)
         self.groups = GroupWriter(
@@ -114,6 +116,30 @@ class Region:
         self.groups.write(group)
 
     # -- storage ------------------------------------------------------------
+
+    def _place_parts(self, applications: Sequence[Application]) -> None:
+        """Let parts of a joined value be computed where they belong."""
+        grouping, extents = self.grouping, self.printing.extents
+        computed = {
+            out
+            for a in applications
+            if not (a.is_leaf or a in grouping.aliases or isinstance(a.op, Scan))
+            for out in a.outputs
+        }
+        for application in reversed(applications):
+            out = application.outputs[0]
+            if out not in computed or type(application.op).places is Op.places:
+                continue
+            if out not in self.stored:
+                self.stored[out] = self.printing.memory(out)
+            inputs = application.inputs
+            parts = [buffer("_", n.dtype, extents.shapes[n]) for n in inputs]
+            places = application.op.places(self.stored[out], *parts) or ()
+            for node, place in zip(inputs, places, strict=False):
+                free = node in computed and node not in self.stored
+                if free and native_dtype(node) == native_dtype(out):
+                    self.stored[node] = place
+                    self.overlapping |= {node, out}
 
     def _loops(
         self, applications: Sequence[Application], kept: Collection[Node]

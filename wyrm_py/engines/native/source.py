@@ -139,6 +139,7 @@ class Generator:
         if self.optimizer is None:
             return None
         aliased = {out for a in self.grouping.aliases for out in a.outputs}
+        aliased |= self.region.overlapping
         return UpdateWriter(
             self.writer,
             self.slots,
