@@ -37,12 +37,17 @@ _lock = threading.Lock()
 
 
 def load(source: str) -> Callable[[int], float]:
-    """Return the compiled `run` of a source; a process loads each source once."""
+    """Return the compiled `run` of the source of a step."""
+    return load_module(source).run  # type: ignore[no-any-return]
+
+
+def load_module(source: str) -> ModuleType:
+    """Return a source as a module; a process loads each source once."""
     key = _key(source)
     with _lock:
         if key not in _loaded:
             _loaded[key] = _load(key, source)
-        return _loaded[key].run  # type: ignore[no-any-return]
+        return _loaded[key]
 
 
 def run_in_python(source: str) -> Callable[[int], float]:

@@ -29,8 +29,7 @@ TEXTS = {"gemm": MATRIX_PRODUCT, "listed_product": LISTED_PRODUCT}
 def address(name: str) -> int:
     """Return where a kernel ("gemm_f4") is in this process; compile it if new."""
     family, _, kind = name.rpartition("_")
-    compiled: Any = build.load(TEXTS[family].format(kind=kind))
-    return int(compiled.address)
+    return int(build.load_module(TEXTS[family].format(kind=kind)).run.address)
 
 
 def part(function: Callable[..., Any]) -> Any:
