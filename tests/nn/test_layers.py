@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from nn.checks import check_gradients, check_layer, draw
 from scipy import sparse, special
+from stepping import numpy_step, plain_step, updates
 
 import wyrm_py as wp
 from wyrm_py import nn
@@ -171,6 +172,50 @@ def test_sequential_applies_its_layers_in_order():
         "steps.2.weight",
         "steps.2.bias",
     ]
+
+
+def test_printed_steps_of_layers_compute_what_numpy_does():
+    """As plain Python: 3-d inputs, a look-up, shape layers, dropout's own draws."""
+    x = wp.InputNode(draw((2, 5, 3)), np.float64)
+    rows = wp.IndexInputNode([[1, 4], [1, 0]])
+    tower = nn.Sequential(
+        nn.Dense(3, 4, "relu", random_state=0, dtype=np.float64),
+        nn.Reshape(4, 5),
+        nn.Dense(5, 2, "leaky_relu", random_state=1, dtype=np.float64),
+        nn.Dropout(0.0),
+        nn.Flatten(),
+    )
+    table = nn.Embedding(6, 4, random_state=2, dtype=np.float64)
+    loss = (tower(x) * table(rows).reshape(2, 8)).tanh().sum()
+    parameters = [*tower.parameters(), *table.parameters()]
+    optimizer = wp.SGD(0.1)
+    expected, wanted = updates(lambda: numpy_step(loss, optimizer), parameters)
+    found, taken = updates(plain_step(loss, optimizer), parameters)
+    assert found == pytest.approx(expected, rel=1e-12)
+    for one, other in zip(taken, wanted, strict=True):
+        assert np.abs(other).max() > 0
+        np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-14)
+
+
+def test_batches_of_sequences_train_natively_as_in_numpy():
+    """The first axis varies with the batch, and the last batch is shorter."""
+    columns = draw((7, 5, 3)), draw((7, 5, 2), seed=1)
+    trained = {}
+    for engine in ("native", "numpy"):
+        layer = nn.Dense(3, 2, "tanh", random_state=0, dtype=np.float64)
+        x = wp.InputNode(np.zeros((1, 5, 3)), np.float64)
+        y = wp.InputNode(np.zeros((1, 5, 2)), np.float64)
+        wp.fit(
+            nn.losses.mse(layer(x), y),
+            wp.SGD(0.3),
+            {x: columns[0], y: columns[1]},
+            batch_size=3,
+            random_state=0,
+            engine=engine,
+            progress=False,
+        )
+        trained[engine] = np.vstack([layer.weight.value, layer.bias.value])
+    np.testing.assert_allclose(trained["native"], trained["numpy"], rtol=1e-12)
 
 
 def test_layers_are_drawn_by_their_seed():

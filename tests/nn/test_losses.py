@@ -283,6 +283,26 @@ def test_hinge_with_margin_and_weight_is_warp():
     np.testing.assert_allclose(loss.value, [[0.0], [1.5]])
 
 
+def test_hinge_over_a_searched_negative_is_warp():
+    rng = np.random.default_rng(0)
+    users = wp.ParameterNode(rng.standard_normal((4, 3)), np.float64)
+    items = wp.ParameterNode(rng.standard_normal((6, 3)), np.float64)
+    taste = users.index([2])
+    better = taste.vector_dot(items.index([5]))
+    row, weight = wp.sample_warp(taste, items, better, max_tries=50)
+    worse = taste.vector_dot(items.index(row))
+    loss = losses.hinge(better, worse, "none", weight=weight)
+    u, found = users.value[2], int(row.value[0])
+    assert weight.value.item() > 0
+    gap = 1.0 - u @ items.value[5] + u @ items.value[found]
+    np.testing.assert_allclose(loss.value, weight.value * gap, rtol=1e-12)
+    loss.backward()
+    assert sorted(set(items.gradient.nonzero()[0])) == sorted({5, found})
+    pull = weight.value.item() * u
+    np.testing.assert_allclose(items.gradient.toarray()[5], -pull, rtol=1e-12)
+    np.testing.assert_allclose(items.gradient.toarray()[found], pull, rtol=1e-12)
+
+
 # -- mistakes -----------------------------------------------------------------
 
 X = wp.InputNode(np.zeros((3, 4)))
