@@ -48,7 +48,8 @@ class Dot(Op):
         np.matmul(inputs[0], inputs[1], out=out)
 
     def emit(self, writer: Writer, out: Operand, *inputs: Operand) -> None:
-        writer.product(out, *inputs)
+        a, b = inputs
+        writer.product(out, a, b)
 
     def gradient(self, g: Node, out: Node, *inputs: Node) -> tuple[Node, Node]:
         a, b = inputs

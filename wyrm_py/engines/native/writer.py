@@ -121,7 +121,7 @@ class Writer:
             self.line(f"{out.at(*index)} = {text}")
 
     def product(
-        self, out: Operand, a: Operand, b: Operand, accumulate: bool = False
+        self, out: Operand, a: Operand, b: Operand, *, accumulate: bool = False
     ) -> None:
         """Write matrix products of a and b into `out`, or add them to it.
 
@@ -133,14 +133,11 @@ class Writer:
         if not inline:
             a, b = (self._with_strides(x, out.dtype) for x in (a, b))
         with self.loops(out.extents[:-2]) as lead:
-            matrices = [out.within(*lead)]
-            for x in (a, b):
-                own = len(x.extents) - 2
-                matrices.append(x.within(*lead[len(lead) - own :]))
-            if inline:
-                self._inner_products(*matrices, accumulate)
-            else:
-                self._gemm(*matrices, accumulate)
+            left, right = (
+                x.within(*lead[len(out.extents) - len(x.extents) :]) for x in (a, b)
+            )
+            write = self._inner_products if inline else self._gemm
+            write(out.within(*lead), left, right, accumulate)
 
     def _with_strides(self, x: Operand, dtype: np.dtype[Any]) -> Operand:
         """Return `x`, or a copy where kernels cannot read it in place."""
