@@ -66,6 +66,14 @@ def test_own_op_trains_with_both_engines_and_has_the_right_gradient():
     assert native_error < 0.1
 
 
+def test_own_layer_tells_the_arms_of_a_spiral_apart():
+    printed = run("own_layer.py")
+    assert "change: Dense(activation='relu'): 272 parameters" in printed
+    before, after = numbers(r"accuracy \w+ +([\d.]+)", printed)
+    assert before < 0.4
+    assert after > 0.95
+
+
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda p: p.name)
 def test_examples_are_short_and_start_from_a_question(path):
     text = path.read_text(encoding="utf-8")
