@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -80,12 +80,16 @@ class Drawing:
             name = _name(application)
             label = f"{name}: " if name else ""
             what = label + _what(application) + (f"({reads})" if reads else "")
-            shapes = " ".join(str(node.spec) for node in application.outputs)
-            lines.append((f"#{k}", what, shapes))
+            specs = groupby(str(node.spec) for node in application.outputs)
+            runs = [(spec, len(list(same))) for spec, same in specs]
+            shapes = [f"{n} of {spec}" if n > 1 else spec for spec, n in runs]
+            lines.append((f"#{k}", what, ", ".join(shapes)))
         wide = [max(len(line[c]) for line in lines) for c in range(2)]
         text = [f"{a:<{wide[0]}}  {b:<{wide[1]}}  {c}" for a, b, c in lines]
         sizes = [n.value.size for n in map(_owner, self._order) if _is_parameter(n)]
-        total = f"{len(lines)} nodes; parameters: {len(sizes)} of {sum(sizes)} numbers"
+        total = (
+            f"{len(lines)} nodes; parameters: {len(sizes)} of {sum(sizes):,} numbers"
+        )
         return "\n".join([*text, total])
 
     __repr__ = __str__
