@@ -33,6 +33,8 @@ from wyrm_py.parameters import ParameterBlock
 
 Gradient = Array | RowArrays
 
+_PREPARED = "_formulas"  # kept until a setting changes
+
 
 @dataclass(eq=False, repr=False)
 class Optimizer:
@@ -198,6 +200,13 @@ class Optimizer:
             If a line is not an assignment of an elementwise expression of names
             that the optimizer has.
         """
+        held: tuple[int, Formulas] | None = self.__dict__.get(_PREPARED)
+        if held is None or held[0] != self.version:
+            held = self.version, self._prepare()
+            self.__dict__[_PREPARED] = held
+        return held[1]
+
+    def _prepare(self) -> Formulas:
         once, numbers = self._formula("once", self.once), [*self.settings()]
         rule = self._formula("rule", self.penalties + self.rule)
         missed_once = self._formula("missed_once", self.missed_once)
@@ -219,6 +228,9 @@ class Optimizer:
 
     def _formula(self, which: str, text: str) -> Formula:
         return formula(text, f"{type(self).__name__}: {which}")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in self.__dict__.items() if k != _PREPARED}
 
     def __repr__(self) -> str:
         differing = [
