@@ -22,6 +22,8 @@ CASES = {
     "AdamW": lambda: wp.AdamW(0.05),
     "RMSProp": lambda: wp.RMSProp(schedules.Cosine(0.05, 6)),
     "Adadelta": lambda: wp.Adadelta(1.0),
+    "exact rows": lambda: wp.SGD(0.05, momentum=0.5, l2=0.01, exact_rows=True),
+    "exact rows, scheduled": lambda: wp.SGD(RATE, l2=0.01, exact_rows=True),
     "FTRL": lambda: wp.FTRL(0.1),
 }
 NATIVE = ("SGD", "Adagrad", "Adam")

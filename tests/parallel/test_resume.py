@@ -68,3 +68,15 @@ def test_what_cannot_be_resumed_is_refused_before_anything_changes(given):
     with pytest.raises(errors.SettingError, match="resume"):
         model.fit(**{"random_state": None, **given})
     np.testing.assert_array_equal(model.values(), model.first())
+
+
+def test_callbacks_do_not_change_the_bits_of_scheduled_exact_rows():
+    def train(callbacks):
+        model = Factors()
+        rate = wp.schedules.Exponential(0.1, 0.5)
+        optimizer = wp.SGD(rate, l2=0.01, momentum=0.5, exact_rows=True)
+        model.fit(optimizer, epochs=4, engine="numpy", callbacks=callbacks)
+        assert optimizer.epoch == 4
+        return model.values()
+
+    np.testing.assert_array_equal(train([]), train([lambda history: None]))

@@ -31,7 +31,6 @@ from wyrm_py.graph.order import topological_order
 from wyrm_py.leaves import ParameterNode, require_node, require_nodes
 from wyrm_py.nodes import Node
 from wyrm_py.optim import Optimizer
-from wyrm_py.optim.schedules import Schedule
 from wyrm_py.parallel.blocks import BlockReport, run_blocks
 from wyrm_py.parallel.history import History
 from wyrm_py.parallel.pools import resolve_jobs
@@ -239,8 +238,8 @@ class _Run:
             self._moved() as moved,
             progress_bar(progress) as show,
         ):
-            scheduled = isinstance(optimizer.learning_rate, Schedule)
-            after = on_epoch if callbacks or (exact and scheduled) else None
+            # the bits must not depend on callbacks, nor on where a run was resumed
+            after = on_epoch if callbacks or exact else None
             self._catch_up(0)
             if self.mode == "synchronous":
                 run_rounds(

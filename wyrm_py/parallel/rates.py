@@ -65,10 +65,9 @@ class Rates:
                     "Start with a schedule."
                 )
             rows, places = table.shape
-            table[done:] = [
-                [schedule(optimizer.epoch + k + j / places) for j in range(places)]
-                for k in range(rows - done)
-            ]
+            for row in range(done, rows):
+                epoch = optimizer.epoch + row - done
+                table[row] = [schedule(epoch + j / places) for j in range(places)]
         else:
             table[...] = schedule
         _array(self._numbers)[:] = list(optimizer.settings().values())
