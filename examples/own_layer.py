@@ -19,11 +19,10 @@ class Highway(nn.Layer):
     def __init__(self, width: int, random_state: int) -> None:
         self.change = nn.Dense(width, width, "relu", random_state=random_state)
         self.gate = nn.Dense(width, width, "sigmoid", random_state=random_state + 1)
-        self.gate.bias.set_value(-1.0)  # at first, mostly carry
 
     def forward(self, x: wp.Node) -> wp.Node:
         """Mix the new value with the old one."""
-        gate = self.gate(x)
+        gate: wp.Node = self.gate(x)
         return gate * self.change(x) + (1.0 - gate) * x
 
 
