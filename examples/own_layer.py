@@ -22,8 +22,9 @@ class Highway(nn.Layer):
 
     def forward(self, x: wp.Node) -> wp.Node:
         """Mix the new value with the old one."""
-        gate: wp.Node = self.gate(x)
-        return gate * self.change(x) + (1.0 - gate) * x
+        gate = self.gate(x)
+        mixed: wp.Node = gate * self.change(x) + (1.0 - gate) * x
+        return mixed
 
 
 def spirals(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
