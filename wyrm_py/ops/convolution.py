@@ -87,7 +87,7 @@ class Layout:
         """
         x = channels_first(x, self.channels_last)
         g = channels_first(g, self.channels_last)
-        batch, channels, *space = x.shape
+        batch, _, *space = x.shape
         out, inside, *window = kernel.shape
         grouped = x.reshape(batch, self.groups, inside, *space)
         upstream = g.reshape(batch, self.groups, out // self.groups, -1)

@@ -17,7 +17,6 @@ offsets of rows and elements from tables made here, when the step is printed.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from itertools import product
 from math import prod
 from typing import TYPE_CHECKING
@@ -105,174 +104,167 @@ class ConvolutionText:
     ) -> None:
         self.layout, self.writer = layout, writer
         self.x, self.kernel, self.g = x, kernel, g
-        out, self.inside, *window = _lengths(kernel.extents)
+        out, self.inside, *self.window = _lengths(kernel.extents)
         last = layout.channels_last
         self.groups = layout.groups
         self.outside = out // self.groups  # channels of one group
         self.space = _lengths(x.extents[1:-1] if last else x.extents[2:])
         self.places = _lengths(g.extents[1:-1] if last else g.extents[2:])
-        self.planes = Planes(self.space, window, self.places, layout.windows)
-        self.taps = prod(window)
+        self.planes = Planes(self.space, self.window, self.places, layout.windows)
+        self.taps = prod(self.window)
         self.row = self.inside * self.taps  # of the kernel as a matrix
         self.batch = x.extents[0]
 
     def convolve(self) -> None:
         """Write g from x and the kernel."""
-        planes, reach = self.planes, int(self.planes.cells[-1]) + 1
-        kernel = self._kernel_copy(self.g)
+        writer, planes, reach = self.writer, self.planes, int(self.planes.cells[-1]) + 1
+        kernel = writer.in_a_row(self.kernel, self.g.dtype)
         image = self._scratch(self.g, self.groups * self.inside * planes.channel)
         result = self._scratch(self.g, self.groups * self.outside * reach)
-        rows = self._table(np.arange(self.outside) * self.row)
-        columns = self._table(np.arange(self.row))
-        shifts = self._table(self._offsets())
-        with self.writer.loop(self.batch) as b:
-            self._copy_image(image, b)
-            with self.writer.loop(self.writer.length(self.groups)) as group:
+        rows = writer.table(np.arange(self.outside) * self.row)
+        columns = writer.table(np.arange(self.row))
+        shifts = writer.table(self._offsets())
+        with writer.loop(self.batch) as b:
+            for cells, under in self._image(image, b):
+                writer.block_copy(cells, under)
+            with writer.loop(writer.length(self.groups)) as group:
                 matrix = position([(group, self.outside * self.row)])
-                self.writer.listed_product(
+                writer.listed_product(
                     (result, position([(group, self.outside * reach)]), reach),
                     (kernel, matrix, rows, columns),
                     (image, position([(group, self.inside * planes.channel)]), shifts),
                     (self.outside, reach, self.row),
                 )
-            with self._loops(self.groups * self.outside, self.places) as (o, place):
-                cell = position([(o, reach), *_pairs(place, planes.steps)])
-                at = self.g.at(*self._index(b, o, place))
-                self.writer.line(f"{at} = {result.flat(cell)}")
+            writer.block_copy(
+                self._upstream(b), self._places(result, (reach, *planes.steps))
+            )
 
     def spread(self) -> None:
         """Write x from g and the kernel."""
-        planes, before = self.planes, int(self.planes.shifts.max())
-        kernel = self._kernel_copy(self.x)
+        writer, planes = self.writer, self.planes
+        before = int(planes.shifts.max())
+        kernel = writer.in_a_row(self.kernel, self.x.dtype)
         length = before + planes.size
         upstream = self._scratch(self.x, self.groups * self.outside * length)
         image = self._scratch(self.x, self.groups * self.inside * planes.channel)
-        rows = self._table(np.arange(self.inside) * self.taps)
+        rows = writer.table(np.arange(self.inside) * self.taps)
         tables = []
         for plane in planes.planes:
             o = np.arange(self.outside)
             columns = np.add.outer(o * self.row, plane.taps)
             shifts = np.add.outer(o * length, before - planes.shifts[plane.taps])
-            tables.append((self._table(columns), self._table(shifts)))
-        self.writer.fill(upstream, "0")
-        with self.writer.loop(self.batch) as b:
-            with self._loops(self.groups * self.outside, self.places) as (o, place):
-                cell = position([(o, length), *_pairs(place, planes.steps)], before)
-                g = self._cast(self.g.at(*self._index(b, o, place)), self.g, upstream)
-                self.writer.line(f"{upstream.flat(cell)} = {g}")
-            with self.writer.loop(self.writer.length(self.groups)) as group:
-                for plane, (columns, shifts) in zip(planes.planes, tables, strict=True):
+            tables.append((plane, writer.table(columns), writer.table(shifts)))
+        writer.fill(upstream, "0")
+        with writer.loop(self.batch) as b:
+            places = self._places(upstream, (length, *planes.steps), before)
+            writer.block_copy(places, self._upstream(b))
+            with writer.loop(writer.length(self.groups)) as group:
+                for plane, columns, shifts in tables:
                     start = [(group, self.inside * planes.channel)]
                     place = position(start, plane.number * planes.size)
                     matrix = position([(group, self.outside * self.row)])
-                    self.writer.listed_product(
+                    writer.listed_product(
                         (image, place, planes.channel),
                         (kernel, matrix, rows, columns),
                         (upstream, position([(group, self.outside * length)]), shifts),
                         (self.inside, planes.size, self.outside * len(plane.taps)),
                     )
-            for cell, at in self._cells(b):
-                self.writer.line(f"{at} = {image.flat(cell)}")
+            for cells, over in self._image(image, b):
+                writer.block_copy(over, cells)
 
     def correlate(self) -> None:
         """Write the kernel from x and g."""
-        planes, count = self.planes, len(self.planes.cells)
+        writer, planes, count = self.writer, self.planes, len(self.planes.cells)
         outs = self.groups * self.outside
         image = self._scratch(self.kernel, self.groups * self.inside * planes.channel)
         upstream = self._scratch(self.kernel, count * outs)
         result = self._scratch(self.kernel, self.row * outs)
-        rows = self._table(self._offsets())
-        columns = self._table(planes.cells)
-        shifts = self._table(np.arange(count) * outs)
-        self.writer.fill(result, "0")
-        with self.writer.loop(self.batch) as b:
-            self._copy_image(image, b)
-            with self._loops(outs, self.places) as (o, place):
-                steps = [prod(self.places[k + 1 :]) * outs for k in range(len(place))]
-                cell = position([(o, 1), *_pairs(place, steps)])
-                g = self._cast(self.g.at(*self._index(b, o, place)), self.g, upstream)
-                self.writer.line(f"{upstream.flat(cell)} = {g}")
-            with self.writer.loop(self.writer.length(self.groups)) as group:
+        rows = writer.table(self._offsets())
+        columns = writer.table(planes.cells)
+        shifts = writer.table(np.arange(count) * outs)
+        steps = [prod(self.places[k + 1 :]) * outs for k in range(len(self.places))]
+        writer.fill(result, "0")
+        with writer.loop(self.batch) as b:
+            for cells, under in self._image(image, b):
+                writer.block_copy(cells, under)
+            writer.block_copy(self._places(upstream, (1, *steps)), self._upstream(b))
+            with writer.loop(writer.length(self.groups)) as group:
                 place = position([(group, self.inside * planes.channel)])
-                self.writer.listed_product(
+                writer.listed_product(
                     (result, position([(group, self.outside)]), outs),
                     (image, place, rows, columns),
                     (upstream, position([(group, self.outside)]), shifts),
                     (self.row, self.outside, count),
                     accumulate=True,
                 )
-        with self.writer.loops(self.kernel.extents) as (o, c, *tap):
-            window = _lengths(self.kernel.extents[2:])
-            steps = [prod(window[k + 1 :]) * outs for k in range(len(window))]
-            cell = position([(o, 1), (c, self.taps * outs), *_pairs(tap, steps)])
-            self.writer.line(f"{self.kernel.at(o, c, *tap)} = {result.flat(cell)}")
+        steps = [outs * prod(self.window[k:]) for k in range(len(self.window) + 1)]
+        writer.block_copy(
+            self.kernel, self._view(result, self.kernel.extents, (1, *steps))
+        )
 
-    # -- scratch and tables ---------------------------------------------------------
+    # -- scratch and views -----------------------------------------------------------
 
     def _scratch(self, like: Operand, count: int) -> Operand:
         return self.writer.workspace(like.dtype, (self.writer.length(count),))
-
-    def _table(self, offsets: Array) -> str:
-        return self.writer.table(offsets.ravel())
 
     def _offsets(self) -> Array:
         """Return where (c, k) lies among the channels of a group."""
         channels = np.arange(self.inside) * self.planes.channel
         return np.add.outer(channels, self.planes.offsets)
 
-    # -- copies ---------------------------------------------------------------------
+    def _view(
+        self,
+        scratch: Operand,
+        extents: Sequence[Extent],
+        steps: Sequence[int],
+        start: int = 0,
+    ) -> Operand:
+        """Return a part of scratch with axes of these steps."""
+
+        def read(*index: str) -> str:
+            terms = list(zip(index, steps, strict=True))
+            return scratch.at(position(terms, start))
+
+        return self.writer.view(scratch, extents, read)
+
+    def _extents(self, channels: int, counts: Sequence[int]) -> list[Extent]:
+        return [self.writer.length(n) for n in (channels, *counts)]
+
+    def _places(
+        self, scratch: Operand, steps: Sequence[int], start: int = 0
+    ) -> Operand:
+        """Return the elements of scratch that stand for (channel, *place) of g."""
+        extents = self._extents(self.groups * self.outside, self.places)
+        return self._view(scratch, extents, steps, start)
+
+    def _upstream(self, b: str) -> Operand:
+        """Return image b of g as (channel, *place)."""
+        extents = self._extents(self.groups * self.outside, self.places)
+        return self.writer.view(
+            self.g, extents, lambda o, *place: self.g.at(*self._index(b, o, place))
+        )
+
+    def _image(self, scratch: Operand, b: str) -> Iterator[tuple[Operand, Operand]]:
+        """Give the planes of an image in scratch, and the same of image b of x."""
+        stride, planes = self.layout.windows.stride, self.planes
+        for plane in planes.planes:
+            extents = self._extents(self.groups * self.inside, plane.counts)
+            steps = (planes.channel, *planes.steps)
+            cells = self._view(scratch, extents, steps, plane.number * planes.size)
+
+            def read(c: str, *cell: str, plane: Plane = plane) -> str:
+                inside = [
+                    position([(q, s)], r)
+                    for q, s, r in zip(cell, stride, plane.start, strict=True)
+                ]
+                return self.x.at(*self._index(b, c, inside))
+
+            yield cells, self.writer.view(self.x, extents, read)
 
     def _index(self, b: str, channel: str, space: Sequence[str]) -> list[str]:
         if self.layout.channels_last:
             return [b, *space, channel]
         return [b, channel, *space]
-
-    @contextmanager
-    def _loops(
-        self, channels: int, lengths: Sequence[int]
-    ) -> Iterator[tuple[str, list[str]]]:
-        """Open loops over channels and cells, in the order they lie in memory."""
-        extents = [self.writer.length(n) for n in (channels, *lengths)]
-        if self.layout.channels_last:
-            with self.writer.loops([*extents[1:], extents[0]]) as (*cell, channel):
-                yield channel, cell
-        else:
-            with self.writer.loops(extents) as (channel, *cell):
-                yield channel, cell
-
-    def _cells(self, b: str) -> Iterator[tuple[str, str]]:
-        """Loop over image b: give the cell in scratch and the element of x."""
-        stride, planes = self.layout.windows.stride, self.planes
-        for plane in planes.planes:
-            channels = self.groups * self.inside
-            with self._loops(channels, plane.counts) as (c, cell):
-                first = plane.number * planes.size
-                terms = [(c, planes.channel), *_pairs(cell, planes.steps)]
-                inside = [
-                    position([(q, s)], r)
-                    for q, s, r in zip(cell, stride, plane.start, strict=True)
-                ]
-                at = self.x.at(*self._index(b, c, inside))
-                yield position(terms, first), at
-
-    def _copy_image(self, image: Operand, b: str) -> None:
-        for cell, at in self._cells(b):
-            self.writer.line(f"{image.flat(cell)} = {self._cast(at, self.x, image)}")
-
-    def _kernel_copy(self, like: Operand) -> Operand:
-        """Return the kernel as a matrix in scratch, in the dtype of the result."""
-        copy = self.writer.workspace(like.dtype, self.kernel.extents)
-        with self.writer.loops(copy.extents) as index:
-            text = self._cast(self.kernel.at(*index), self.kernel, copy)
-            self.writer.line(f"{copy.at(*index)} = {text}")
-        return copy
-
-    def _cast(self, text: str, source: Operand, target: Operand) -> str:
-        return text if source.dtype == target.dtype else f"{target.type}({text})"
-
-
-def _pairs(index: Sequence[str], steps: Sequence[int]) -> list[tuple[str, int]]:
-    return list(zip(index, steps, strict=True))
 
 
 def _lengths(extents: Sequence[Extent]) -> list[int]:

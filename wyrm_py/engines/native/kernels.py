@@ -16,12 +16,17 @@ import numpy as np
 from numba import cfunc, njit, types
 
 from wyrm_py.engines.native import build
+from wyrm_py.engines.native.block_copy import TEXT as BLOCK_COPY
 from wyrm_py.engines.native.listed_product import TEXT as LISTED_PRODUCT
 from wyrm_py.engines.native.matrix_product import TEXT as MATRIX_PRODUCT
 
 u64 = np.uint64
 
-TEXTS = {"gemm": MATRIX_PRODUCT, "listed_product": LISTED_PRODUCT}
+TEXTS = {
+    "gemm": MATRIX_PRODUCT,
+    "listed_product": LISTED_PRODUCT,
+    "block_copy": BLOCK_COPY,
+}
 """The source of each family; {kind} is f4 or f8. It defines `run`."""
 
 

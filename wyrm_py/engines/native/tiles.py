@@ -63,7 +63,9 @@ def _by_strides(builder: Any, rows: int, given: Sequence[Any]) -> Any:
 
 def _by_lists(builder: Any, rows: int, given: Sequence[Any]) -> Any:
     a, a_rows, a_columns, b, b_rows = given
-    tables = [builder.inttoptr(x, INT.as_pointer()) for x in (a_rows, a_columns, b_rows)]
+    tables = [
+        builder.inttoptr(x, INT.as_pointer()) for x in (a_rows, a_columns, b_rows)
+    ]
 
     def offset(table: int, k: Any) -> Any:
         return builder.load(at(builder, tables[table], k))
@@ -246,32 +248,38 @@ def _lane_sums(v: Vectors, vectors: Values) -> Any:
     return vectors[0]
 
 
-def turn(kind: str) -> Any:
+def turn(kind: str, exact: bool = False) -> Any:
     """Return the intrinsic turn(to, to_row, b, b_column, depth, count): copy `count`
     (1 to all lanes) contiguous columns of length `depth` into rows of one vector.
 
-    Rows up to the next multiple of the lanes are written too.
+    Unless `exact`, whole vectors are written, and rows up to the next multiple of
+    the lanes.
     """
 
     def build(module: Any) -> Any:
-        name = "wyrm_turn"
-        return module.globals.get(name) or _turn(module, kind, name)
+        name = "wyrm_turn_exact" if exact else "wyrm_turn"
+        return module.globals.get(name) or _turn(module, kind, name, exact)
 
     return calling(build, kind, (0, 2))
 
 
-def _turn(module: Any, kind: str, name: str) -> Any:
+def _turn(module: Any, kind: str, name: str, exact: bool) -> Any:
     where = REALS[kind].as_pointer()
     function, builder = define(module, name, [where, INT, where, INT, INT, INT])
     to, to_row, b, b_column, depth, count = function.args
     v = Vectors(builder, kind)
     columns = _columns(builder, b, b_column, count, v.lanes)
+    own = v.first(count) if exact else None
 
     def copy(mask: Any) -> Callable[[Any, Values], Values]:
         def body(k: Any, _: Values) -> Values:
             block = [v.load(at(builder, column, k), mask) for column in columns]
             for i, row in enumerate(_transposed(v, block)):
-                v.store(row, at(builder, to, (builder.add(k, INT(i)), to_row)))
+                place, lanes = builder.add(k, INT(i)), own
+                if exact and mask is not None:
+                    inside = v.splat(builder.icmp_unsigned("<", place, depth))
+                    lanes = builder.and_(own, inside)
+                v.store(row, at(builder, to, (place, to_row)), lanes)
             return []
 
         return body

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from wyrm_py.graph.op import Array
 
 INDENT = "    "
+AXES = 4
+"""Axes of the blocks that `block_copy` takes."""
 
 
 class Writer:
@@ -201,7 +204,8 @@ class Writer:
             place = layout(array)
             if place is None:
                 raise LookupError("a product needs operands with strides")
-            start = "u64(0)" if rest[0] == "0" else str(rest[0])
+            start = plus("0" if place.start == "u64(0)" else place.start, str(rest[0]))
+            start = "u64(0)" if start == "0" else start
             places += [place.array, start, *map(str, rest[1:])]
         places[2] = f"u64({places[2]})"
         arguments = [
@@ -211,6 +215,39 @@ class Writer:
             f"u64({int(accumulate)})",
         ]
         self.line(f"listed_product({', '.join(arguments)})")
+
+    def view(
+        self, x: Operand, extents: Sequence[Extent], read: Callable[..., str]
+    ) -> Operand:
+        """Return an operand of a shape that reads elements of another."""
+        return Operand(x.dtype, extents, read)
+
+    def in_a_row(self, x: Operand, dtype: np.dtype[Any]) -> Operand:
+        """Return all elements of `x`, of fixed shape, side by side: `x` or a copy."""
+        length = fixed(prod(e.fixed or 0 for e in x.extents))
+        if x.flat is not None and x.dtype == dtype:
+            row = Operand(dtype, (length,), x.flat, x.flat)
+            place = layout(row)
+            if place is not None and place.strides == ("u64(1)",):
+                return row
+        copied = self.workspace(dtype, x.extents)
+        self.copy(copied, x)
+        return self.view(copied, (length,), copied.flat)  # type: ignore[arg-type]
+
+    def block_copy(self, out: Operand, x: Operand) -> None:
+        """Copy `x` into `out`, up to four axes of one shape; see the runtime's."""
+        places = [layout(out), layout(x)]
+        if out.dtype != x.dtype or None in places or len(out.extents) > AXES:
+            self.copy(out, x)
+            return
+        self.loops_written += 1
+        ahead = AXES - len(out.extents)
+        arguments = [self.slots.kernel("block_copy", out.dtype)]
+        for place in places:
+            strides = ("u64(0)",) * ahead + place.strides
+            arguments += [place.array, place.start, *strides]
+        lengths = ["u64(1)"] * ahead + [extent.text for extent in out.extents]
+        self.line(f"block_copy({', '.join(arguments + lengths)})")
 
     def draw(self) -> str:
         """Draw 64 random bits from the stream of the op being written."""
