@@ -195,14 +195,3 @@ def test_softplus_of_large_numbers_does_not_overflow():
     np.testing.assert_allclose(found.value, [0.0, np.log(2), 1000.0], rtol=1e-6)
     found.sum().backward()
     np.testing.assert_allclose(x.gradient, [0.0, 0.5, 1.0], rtol=1e-6)
-
-
-def test_a_penalty_leaves_the_gradient_as_it_was():
-    """neuronika: adds it in place, so that a second step penalises twice."""
-    x = wp.ParameterNode([1.0, 2.0], np.float64)
-    (x * 3.0).sum().backward()
-    held = x.gradient
-    wp.SGD(0.1, l2=0.5).step([x])
-    np.testing.assert_array_equal(held, [3.0, 3.0])
-    expected = [1 - 0.1 * 3.5, 2 - 0.1 * 4.0]
-    np.testing.assert_allclose(x.value, expected, rtol=1e-12)

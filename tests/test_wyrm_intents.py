@@ -72,6 +72,27 @@ def test_a_shared_node_is_right_after_each_of_many_rounds():
         z.zero_gradient()
 
 
+class Sloped(wp.Pointwise):
+    """2 a, with a gradient that is right or wrong by a factor."""
+
+    expression = "T(2) * a"
+
+    def __init__(self, slope):
+        self.slope = slope
+
+    def gradient(self, g, out, a):
+        return (self.slope * g,)
+
+
+@pytest.mark.parametrize("slope", [2.0, 3.0])
+def test_the_checker_of_gradients_tells_right_from_wrong(slope):
+    (x,) = parameters((3, 2))
+    numeric, analytic = wp.finite_difference(x, x.apply(Sloped(slope)).square())
+    np.testing.assert_allclose(numeric, 8 * x.value, rtol=1e-7)
+    np.testing.assert_allclose(analytic, 4 * slope * x.value, rtol=1e-12)
+    assert np.allclose(numeric, analytic, rtol=1e-6) == (slope == 2.0)
+
+
 # -- gradients, op by op --------------------------------------------------
 
 SQUARE = (5, 5)
