@@ -344,6 +344,14 @@ def test_a_name_that_nobody_or_two_have_is_refused():
         out.find("twin")
 
 
+def test_values_are_compared_with_numpys_tools_and_a_node_itself_fails_loudly():
+    x = parameter([1.0, 2.0])
+    np.testing.assert_array_equal(x.value, [1.0, 2.0])
+    for compare in (np.testing.assert_allclose, np.testing.assert_array_equal):
+        with pytest.raises((TypeError, AssertionError)):
+            compare(x, [1.0, 2.0])
+
+
 # -- ops of your own -----------------------------------------------------------
 
 

@@ -164,7 +164,7 @@ class ParameterNode(LeafNode):
     """
 
     __slots__ = ("_trainable", "block")
-    switches: ClassVar[int] = 0
+    _switches: ClassVar[int] = 0
     """How often any parameter was frozen or freed: compiled steps look."""
 
     def __init__(
@@ -231,7 +231,7 @@ class ParameterNode(LeafNode):
     def trainable(self, trainable: bool) -> None:
         if trainable != self._trainable:
             self._trainable = trainable
-            ParameterNode.switches += 1
+            ParameterNode._switches += 1
 
     @property
     def shape(self) -> tuple[int, ...]:

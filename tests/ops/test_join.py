@@ -78,3 +78,14 @@ def test_a_batch_can_be_doubled_and_cut_in_two_but_not_cut_alone():
     with pytest.raises(wp.errors.ShapeError, match=r"chunk: .*\(batch, 3\) cannot"):
         wp.fit((halves[0] - halves[1]).square(), wp.SGD(0.01), columns, **settings)
     np.testing.assert_array_equal(weights.value, found[1])
+
+
+def test_row_numbers_can_be_cut_and_stay_checked():
+    table = wp.ParameterNode(np.arange(20.0).reshape(10, 2), np.float64)
+    rows = wp.IndexInputNode([1, 9, 3, 4])
+    left, right = rows.chunk(2)
+    step = wp.compile((table.index(left) * table.index(right)).sum(), wp.SGD(0.1))
+    assert step() == 2 * 6 + 3 * 7 + 18 * 8 + 19 * 9
+    rows.set_value([1, 2, 3, 10])
+    with pytest.raises(wp.errors.IndexRangeError, match=r"in \[0, 10\), got 10"):
+        step()

@@ -65,7 +65,7 @@ class CompiledStep:
 
     def _make_plan(self) -> None:
         self._plan = Plan.training(self._root, self._given)
-        self._switches = ParameterNode.switches
+        self._switches = ParameterNode._switches
         self._trained = self._root.parameters() if self._given is None else self._given
         self._ragged = [x for x in self._plan.leaves() if isinstance(x, RAGGED)]
         self._ragged = [x for x in self._ragged if x.segments is not None]
@@ -113,7 +113,7 @@ class CompiledStep:
 
     def __call__(self) -> float:
         """Run one step on the inputs' current values; return the loss."""
-        if self._switches != ParameterNode.switches:
+        if self._switches != ParameterNode._switches:
             self._follow_switches()
         for block, rows in self._shared:
             if block.rows != rows:
@@ -140,7 +140,7 @@ class CompiledStep:
             trained = self._given
         if trained != self._trained:
             self._make_plan()
-        self._switches = ParameterNode.switches
+        self._switches = ParameterNode._switches
 
     def _take_settings(self) -> None:
         if self._optimizer.structure() != self._structure:
