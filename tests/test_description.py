@@ -311,6 +311,7 @@ def _sgd(rate):
         _sgd({"dict": []}),
         _sgd({"dtype": "evil"}),
         _sgd({"same": 5}),
+        _sgd({"same": 0}),
         _sgd({"same": -1}),
         _sgd({"other": 1}),
         _sgd({"tuple": [], "dict": {}}),

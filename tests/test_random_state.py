@@ -5,6 +5,7 @@ import pytest
 
 import wyrm_py as wp
 from wyrm_py import errors
+from wyrm_py.random_state import generator_state, new_generator
 
 KINDS = ["PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64"]
 
@@ -75,6 +76,23 @@ def test_a_compiled_step_goes_on(tmp_path):
     wp.load(tmp_path / "file", [other.table], random_state=step)
     assert steps(step) == expected
     np.testing.assert_array_equal(other.table.value, one.table.value)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_states_out_of_range_are_refused_where_numpy_would_read_foreign_memory(kind):
+    state = generator_state(_generator(kind))
+    assert new_generator("load", state).random() == _generator(kind).random()
+    bad = [{**state, key: -(10**8)} for key in state if key != "bit_generator"]
+    bad += [{**state, key: 10**40} for key in state if key != "bit_generator"]
+    inner = state["state"]
+    for key, value in inner.items():
+        worse = [-1, 10**40, "1", None] if isinstance(value, int) else []
+        worse += [value[1:], [*value, 1], [-1] * len(value)] if not worse else []
+        bad += [{**state, "state": {**inner, key: v}} for v in worse]
+    bad += [{**state, "more": 1}, {**state, "state": []}]
+    for changed in bad:
+        with pytest.raises(errors.CorruptCheckpointError):
+            new_generator("load", changed)
 
 
 def _damaged(path, states):

@@ -237,7 +237,8 @@ class _Reader:
         if tag == "generator":
             return new_generator(self.who, held)
         if tag == "same" and type(held) is int and 0 <= held < len(self.seen):
-            return self.seen[held]
+            if self.seen[held] is not None:  # it is not within itself
+                return self.seen[held]
         raise CorruptCheckpointError(
             f"{self.who}: `to_json` writes nothing like {str(value)[:100]!r}."
         )

@@ -26,6 +26,8 @@ _BIT_GENERATORS = {
     )
 }
 
+_LARGEST = {"pos": 624, "buffer_pos": 4, "has_uint32": 1, "uinteger": (1 << 32) - 1}
+
 
 def generator_state(generator: np.random.Generator) -> dict[str, Any]:
     """Return the state of a Generator as JSON values: whole numbers and text."""
@@ -37,6 +39,7 @@ def new_generator(who: str, state: Any) -> np.random.Generator:
     """Return a new Generator in a state, or raise a CorruptCheckpointError."""
     try:
         generator = np.random.Generator(_BIT_GENERATORS[state["bit_generator"]]())
+        _require_alike(state, generator_state(generator))
         generator.bit_generator.state = state
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise CorruptCheckpointError(
@@ -157,6 +160,28 @@ def _whole(who: str, number: Any) -> int:
     raise CorruptCheckpointError(
         f"{who}: a state must be an integer in [0, 2**64), got {number!r}."
     )
+
+
+def _require_alike(state: Any, other: Any, name: str = "state") -> None:
+    """Raise a ValueError unless a state has the form and the range of another.
+
+    NumPy itself does not look: with a position beyond its buffer it reads memory
+    that is not its own.
+    """
+    if type(state) is not type(other):
+        raise ValueError(f"{name} is {state!r}")
+    if isinstance(other, dict):
+        if state.keys() != other.keys():
+            raise ValueError(f"{name} has {list(state)} instead of {list(other)}")
+        for key, part in other.items():
+            _require_alike(state[key], part, key)
+    elif isinstance(other, list):
+        if len(state) != len(other):
+            raise ValueError(f"{name} has {len(state)} numbers")
+        for number in state:
+            _require_alike(number, 0, name)
+    elif isinstance(other, int) and not 0 <= state <= _LARGEST.get(name, 1 << 128):
+        raise ValueError(f"{name} is {state}")
 
 
 def _plain(value: Any) -> Any:
