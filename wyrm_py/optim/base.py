@@ -334,7 +334,8 @@ class Optimizer:
             numbers["step"] = float(step)
         if formulas.catches_up:
             self._catch_up(block, rows, int(step) - 1)
-            block.slot(self.slot_name("row_step"), "row")[rows] = int(step)
+            last = block.slot(self.slot_name("row_step"), "row")
+            last[rows] = np.maximum(last[rows], int(step))
         formulas.once.run(numbers, np.float64)
         number = block.dtype.type
         names: dict[str, Any] = {k: number(v) for k, v in numbers.items()}

@@ -83,7 +83,9 @@ class RuleWriter:
         """Write the catching up of a row that this update is about to change."""
         if self.formulas.catches_up:
             self._catch_up(row, "step - i8(1)")
-            self.writer.line(f"{self._row_step}[{row}] = step")
+            # another worker may have come with a later step
+            last = f"{self._row_step}[{row}]"
+            self.writer.line(f"{last} = max({last}, step)")
 
     def each_row(self, do: Callable[[str], None]) -> None:
         """Write what is done to each row before a dense update."""

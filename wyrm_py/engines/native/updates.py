@@ -38,14 +38,15 @@ COMPARED = 4
 """Up to this many single rows are coalesced by comparing them pairwise."""
 
 Body = Callable[[str, str], None]
-Row = Callable[[str], None]
+Row = Callable[[str], None] | None
 
 
 @dataclass
 class Part:
     """A piece of a gradient: loops that hand (place, gradient) to a body.
 
-    Before the elements of a row, its number is handed to the second function.
+    Before the elements of a row, its number is handed to the second function, if
+    there is one.
     """
 
     block: ParameterBlock
@@ -191,7 +192,8 @@ class UpdateWriter:
 
     def _dense(self, update: Update, gradient: Operand) -> Part:
         def walk(body: Body, row: Row) -> None:
-            self.rules(update.block).each_row(row)
+            if row is not None:
+                self.rules(update.block).each_row(row)
             with self.writer.loops(gradient.extents) as index:
                 body(flat_index(index, gradient.extents), gradient.at(*index))
 
@@ -228,7 +230,8 @@ class UpdateWriter:
         width = values.extents[-1]
 
         def loop(body: Body, before: Row) -> None:
-            before(row)
+            if before is not None:
+                before(row)
             with self.writer.loop(width) as j:
                 place = plus(times(row, width.text), j)
                 body(place, values.at(*("0",) * (len(values.extents) - 1), j))
@@ -305,7 +308,8 @@ class UpdateWriter:
             with writer.block(f"for {k} in range({count}):"):
                 row = writer.fresh("r")
                 writer.line(f"{row} = {rows}[{k}]")
-                before(row)
+                if before is not None:
+                    before(row)
                 with writer.loop(width) as j:
                     place = plus(times(row, width.text), j)
                     given = plus(times(f"u64({k})", width.text), j)
@@ -330,7 +334,7 @@ class UpdateWriter:
                 writer.line(f"{squared} = {self.rules(part.block).clipped(gradient)}")
                 writer.line(f"{total} = {total} + {squared} * {squared}")
 
-            part.walk(add, _nothing)
+            part.walk(add, None)
             writer.line(f"norm = norm + f8({total})")
         writer.line("norm_scale = f8(1)")
         with writer.block("if norm > clip_norm_f8 * clip_norm_f8:"):
@@ -342,7 +346,3 @@ class UpdateWriter:
 
 def _element(name: str, place: str) -> str:
     return f"{name}[{'u64(0)' if place == '0' else place}]"
-
-
-def _nothing(_row: str) -> None:
-    pass
