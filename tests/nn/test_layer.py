@@ -149,6 +149,41 @@ def test_a_copy_has_every_value_and_no_memory_of_the_first(how):
     assert not np.array_equal(other(x).value, before)
 
 
+KINDS = {
+    "Dense": lambda: nn.Dense(3, 2, "tanh"),
+    "Embedding": lambda: nn.Embedding(4, 3),
+    "Sequential": lambda: nn.Sequential(nn.Dense(3, 3), nn.Dropout(0.5)),
+    "RNN": lambda: nn.RNN(3, [4, 2], learn_initial=True),
+    "GRU": lambda: nn.GRU(3, 4),
+    "LSTM": lambda: nn.LSTM(3, [4, 2], learn_initial=True),
+    "coupled LSTM": lambda: nn.LSTM(3, 4, coupled=True),
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("shared", [False, True])
+def test_each_kind_of_layer_copies_pickles_and_shares_every_parameter(name, shared):
+    """Every parameter gets numbers of its own, so that no two can be exchanged."""
+    layer = KINDS[name]()
+    for number, node in enumerate(layer.named_parameters().values()):
+        node.set_value(np.arange(node.value.size).reshape(node.shape) + 100 * number)
+    expected = {k: v.value.copy() for k, v in layer.named_parameters().items()}
+    if shared:
+        layer.share()
+    sent = pickle.loads(pickle.dumps(layer))
+    for other in (layer, layer.copy(), layer.replica(), sent):
+        named = other.named_parameters()
+        assert list(named) == list(expected)
+        for path, node in named.items():
+            np.testing.assert_array_equal(node.value, expected[path])
+    copied = layer.copy().named_parameters()
+    for path, node in layer.named_parameters().items():
+        assert not np.shares_memory(copied[path].value, node.value)
+        sent.named_parameters()[path].set_value(-1.0)
+        assert (node.value == -1.0).all() == shared
+    assert repr(layer).startswith(type(layer).__name__)
+
+
 def test_a_copy_after_training_has_the_optimizer_state_and_no_gradient():
     layer = Affine(3, 2)
     optimizer = wp.Adagrad(0.1)
