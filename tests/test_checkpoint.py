@@ -189,6 +189,12 @@ def _odd_slots(path):
     write_arrays(path, arrays, metadata | {"slots": {"w": 3, "v": []}})
 
 
+def _no_slots(path):
+    arrays, metadata = read_arrays(path)
+    del metadata["slots"]
+    write_arrays(path, arrays, metadata)
+
+
 def _other_kind(path):
     write_arrays(path, {}, {"kind": "model"})
 
@@ -209,7 +215,15 @@ def _cut(path):
     path.write_bytes(path.read_bytes()[:-8])
 
 
-DAMAGES = [_damaged_metadata, _odd_slots, _other_kind, _not_finite, _bit_flip, _cut]
+DAMAGES = [
+    _damaged_metadata,
+    _odd_slots,
+    _no_slots,
+    _other_kind,
+    _not_finite,
+    _bit_flip,
+    _cut,
+]
 
 
 @pytest.mark.parametrize("damage", DAMAGES)

@@ -1,5 +1,6 @@
 """A training that stops and goes on in another process gives the same bits."""
 
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -108,6 +109,35 @@ def test_another_optimizer_is_refused_and_nothing_changes(tmp_path):
     assert node.value == 1
 
 
+def halving(epoch):
+    return 0.5**epoch
+
+
+class Halved(wp.schedules.Schedule):
+    def __init__(self, start):
+        self.start = start
+
+    def rate(self, epoch):
+        return self.start * 0.5**epoch
+
+
+@pytest.mark.parametrize(
+    ("rate", "own"),
+    [(wp.schedules.Lambda(0.5, halving), halving), (Halved(0.5), Halved)],
+)
+def test_schedules_of_ones_own_come_back(tmp_path, rate, own):
+    path = _saved(tmp_path / "file", optimizer=wp.SGD(rate, epoch=2))
+    node, optimizer = wp.ParameterNode([5.0], name="w"), wp.SGD(0.25)
+    with pytest.raises(errors.UnknownClassError, match="known="):
+        wp.load(path, [node], optimizer=optimizer)
+    assert (node.value, optimizer.learning_rate) == (5, 0.25)
+    for given, known in ((optimizer, [own]), (wp.SGD(rate), ())):
+        wp.load(path, [node], optimizer=given, known=known)
+        assert given.learning_rate(2) == 0.125
+        assert given.learning_rate is not rate
+        assert given.epoch == 2
+
+
 def test_a_compiled_step_sees_the_loaded_settings(tmp_path):
     path = _saved(tmp_path / "file", optimizer=wp.SGD(0.25))
     node, optimizer = wp.ParameterNode([1.0], name="w"), wp.SGD(1e-6)
@@ -133,18 +163,21 @@ def test_what_cannot_be_kept_is_refused_before_writing(tmp_path, what, error):
     assert list(tmp_path.iterdir()) == []
 
 
+HISTORY = dataclasses.asdict(wp.History([1.0]))
+
+
 @pytest.mark.parametrize(
     "history",
     [
         3,
         {},
-        {
-            "losses": 3,
-            "seconds": 0.0,
-            "samples_per_second": 0.0,
-            "workers": 1,
-            "seed": 1,
-        },
+        HISTORY | {"losses": 3},
+        HISTORY | {"losses": ["low"]},
+        HISTORY | {"seed": -1},
+        HISTORY | {"seed": 1 << 63},
+        HISTORY | {"workers": 1.5},
+        HISTORY | {"seconds": None},
+        HISTORY | {"more": 1},
     ],
 )
 def test_a_history_that_is_none_is_refused(tmp_path, history):

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from wyrm_py.arrayfile import read_arrays, require_writable, write_arrays
-from wyrm_py.description import Known, build, classes_in, describe
+from wyrm_py.description import Known, build, describe, known_in
 from wyrm_py.engines.plan import require_optimizer
 from wyrm_py.errors import CorruptCheckpointError, SettingError, UnsavableError
 from wyrm_py.nn.layer import Layer
@@ -103,6 +103,7 @@ def load(
     optimizer: Optimizer | None = None,
     history: History | None = None,
     random_state: RandomState | Sequence[RandomState] | None = None,
+    known: Iterable[Known] = (),
 ) -> Any:
     """Read what `save` or `save_model` wrote, in place; return its `extra`.
 
@@ -128,6 +129,8 @@ def load(
     optimizer : of the class that was saved; takes the saved settings
     history : takes the saved losses, seconds and seed
     random_state : as for `save`, in the same order
+    known : your own schedules and functions that the saved optimizer may have, besides
+        wyrm_py's and those that `optimizer` has
 
     Raises
     ------
@@ -145,9 +148,9 @@ def load(
     """
     blocks = blocks_by_name(what, "load")
     arrays, metadata = _read(path)
-    steps = restoring_values(path, arrays, metadata["slots"], blocks)
+    steps = restoring_values(path, arrays, metadata.get("slots"), blocks)
     if optimizer is not None:
-        steps.append(_restoring_optimizer(path, metadata, optimizer))
+        steps.append(_restoring_optimizer(path, metadata, optimizer, known))
     if history is not None:
         steps.append(_restoring_history(path, metadata, history))
     if random_state is not None:
@@ -226,13 +229,12 @@ def load_model(path: str | os.PathLike[str], known: Iterable[Known] = ()) -> Lay
     layer = build("load_model", _held(path, metadata, "model"), known)
     if not isinstance(layer, Layer):
         raise CorruptCheckpointError(f"load_model: {Path(path)} holds no layer.")
-    for step in restoring_values(
-        path, arrays, metadata["slots"], blocks_by_name(layer, "load_model")
-    ):
+    blocks = blocks_by_name(layer, "load_model")
+    for step in restoring_values(path, arrays, metadata.get("slots"), blocks):
         step()
-    frozen = metadata.get("frozen", [])
+    frozen = _held(path, metadata, "frozen")
     for name, node in layer.named_parameters().items():
-        node.trainable = name not in frozen
+        node.trainable = not (isinstance(frozen, list) and name in frozen)
     return layer
 
 
@@ -294,10 +296,11 @@ def _require_history(who: str, history: Any) -> None:
 
 
 def _restoring_optimizer(
-    path: Any, metadata: dict[str, Any], optimizer: Any
+    path: Any, metadata: dict[str, Any], optimizer: Any, known: Iterable[Known]
 ) -> Callable[[], None]:
     require_optimizer("load", optimizer)
-    saved = build("load", _held(path, metadata, "optimizer"), classes_in(optimizer))
+    described = _held(path, metadata, "optimizer")
+    saved = build("load", described, [*known_in(optimizer), *known])
     if type(saved) is not type(optimizer):
         raise SettingError(
             f"load: {Path(path)} holds the settings of {type(saved).__name__}, got "
@@ -317,8 +320,7 @@ def _restoring_history(
     _require_history("load", history)
     saved = _held(path, metadata, "history")
     names = [field.name for field in fields(History)]
-    kinds = {k: type(v) for k, v in asdict(History()).items()}
-    if not isinstance(saved, dict) or {k: type(v) for k, v in saved.items()} != kinds:
+    if not _is_history(saved, names):
         raise CorruptCheckpointError(
             f"load: the history in {Path(path)} is not one with {', '.join(names)}."
         )
@@ -328,3 +330,17 @@ def _restoring_history(
             setattr(history, name, saved[name])
 
     return restore
+
+
+def _is_history(saved: Any, names: list[str]) -> bool:
+    """Tell whether JSON values are those of a History."""
+    if not isinstance(saved, dict) or sorted(saved) != sorted(names):
+        return False
+    losses = saved["losses"]
+    if not isinstance(losses, list):
+        return False
+    numbers = [*losses, saved["seconds"], saved["samples_per_second"]]
+    whole = saved["workers"], saved["seed"]
+    return all(type(n) in (int, float) for n in numbers) and all(
+        type(n) is int and 0 <= n < 1 << 63 for n in whole
+    )

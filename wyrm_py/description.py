@@ -121,11 +121,12 @@ def build(who: str, description: Any, known: Iterable[Known] = ()) -> Any:
         raise CorruptCheckpointError(f"{who}: it is nested too deeply.") from error
 
 
-def classes_in(thing: Any) -> set[type]:
-    """Return the classes of an object and of those among its settings."""
+def known_in(thing: Any) -> list[Known]:
+    """Return what an object is made of that is not ours: classes and functions."""
     writer = _Writer("load")
     writer.value(thing, type(thing).__name__)
-    return {type(part) for part in writer.objects}
+    kinds = {type(part) for part in writer.objects} - writer.own_classes.keys()
+    return [*kinds, *writer.functions.difference(writer.own_functions)]
 
 
 class _Writer:
@@ -136,6 +137,7 @@ class _Writer:
         self.own_classes = {thing: name for name, thing in _own_classes().items()}
         self.own_functions = {f: name for name, f in _own_functions().items()}
         self.objects: list[Any] = []
+        self.functions: set[Callable[..., Any]] = set()
 
     def value(self, value: Any, place: str) -> Any:
         """Return any setting as JSON; `place` is its path, for messages."""
@@ -163,6 +165,7 @@ class _Writer:
         if isinstance(value, _BASES):
             return self._object(value, place)
         if callable(value) and not isinstance(value, type) and is_importable(value):
+            self.functions.add(value)
             return {"function": self.own_functions.get(value, value.__name__)}
         raise self._unsavable(value, place)
 
