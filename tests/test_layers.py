@@ -24,6 +24,7 @@ LAYERS = {
     "nodes": "what the user holds",
     "leaves": "the nodes a graph starts from",
     "samplers": "index nodes that draw",
+    "recurrence": "loops over sequences",
     "engines": "how a plan runs",
     "layout": "where the boxes of a drawing stand",
     "drawing": "graphs as text and as pictures",
@@ -49,6 +50,7 @@ UPWARD = {
     "broadcast, and scattered rows",
     ("graph.op", "engines"): "in a function: an expression runs over the NumPy "
     "functions, which stand with their native twins",
+    ("graph.body", "nodes"): "in functions: a body is cut out as a graph of nodes",
     ("nodes", "engines"): "in functions: `forward` and `backward` start the engine",
     ("nodes", "leaves"): "in a function: a number becomes a constant",
 }

@@ -130,12 +130,12 @@ class _Traced:
         self.captured = [node for node in copies if outside(node) and node not in given]
         self.outputs = [copies[node] for node in outputs]
         self.body = Body(
-            *(
-                tuple(copies[node] for node in nodes)
-                for nodes in (elements, states, self.captured, after)
-            ),
-            (),
-            order,
+            elements=tuple(copies[node] for node in elements),
+            states=tuple(copies[node] for node in states),
+            captured=tuple(copies[node] for node in self.captured),
+            after=tuple(copies[node] for node in after),
+            sums=(),
+            order=order,
         )
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wyrm_py.errors import GraphError, SettingError
+from wyrm_py.errors import CompileError, GraphError, SettingError
 from wyrm_py.graph.gradient import Contributions, reverse
 from wyrm_py.graph.op import Array, Spec, View
 from wyrm_py.graph.order import topological_order
@@ -131,6 +131,33 @@ class Plan:
         """Return the applications that draw, in the order of their streams."""
         live = set(topological_order(self.ends(), shapes=False))
         return [a for a in self.forward if a.op.random and a in live]
+
+    def look_ups(self) -> list[tuple[Application, ParameterNode, Node]]:
+        """Return where rows of updated tables are read, with table and row numbers.
+
+        Raises
+        ------
+        CompileError
+            If row numbers are worked out inside a loop, where nothing can be done
+            to the rows before.
+        """
+        updated = {id(update.block) for update in self.updates}
+        found = []
+        for application in self.applications:
+            for place, rows in application.op.look_ups():
+                table = application.inputs[place]
+                if not isinstance(table, ParameterNode):
+                    continue
+                if id(table.block) not in updated:
+                    continue
+                if rows is None:
+                    raise CompileError(
+                        "exact_rows: rows looked up inside a scan must be an element "
+                        "of its sequence as it stands, or a value from outside, to be "
+                        "known before the loop. Look them up before it."
+                    )
+                found.append((application, table, application.inputs[rows]))
+        return found
 
     def idle(self) -> list[Node]:
         """Return single numbers whose zero says that a step does nothing.

@@ -65,7 +65,9 @@ class Body:
             found.update(application.op.inner_specs(*taken))
         return found
 
-    def run(self, values: dict[Node, Any], into: Mapping[Node, Array]) -> None:
+    def run(
+        self, values: dict[Node, Any], into: Mapping[Node, Array], stream: Any
+    ) -> None:
         """Compute one step with NumPy: adds to `values`, writes `into` arrays."""
         for application in self.order:
             if application.is_leaf:
@@ -75,7 +77,7 @@ class Body:
             outs = [into[node] for node in application.outputs]
             values.update(zip(application.outputs, outs, strict=True))
             if application.op.random:
-                given.insert(0, values[STREAM])  # type: ignore[index]
+                given.insert(0, stream)
             application.op.forward(outs[0] if len(outs) == 1 else tuple(outs), *given)
 
     def needed(self, wanted: Callable[[Node], bool]) -> set[Node]:
@@ -90,10 +92,6 @@ class Body:
                     n for k, n in enumerate(application.inputs) if k not in only
                 )
         return needed
-
-
-STREAM = "stream"
-"""Key of the random stream among the values of a run."""
 
 
 def leaf(spec: Spec, value: Array | None = None) -> Node:

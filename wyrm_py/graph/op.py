@@ -94,6 +94,13 @@ class Op:
         """Return, for inputs that are row numbers, how many rows there are."""
         return {}
 
+    def look_ups(self) -> list[tuple[int, int | None]]:
+        """Return positions of tables and of the row numbers looked up in them.
+
+        None stands for row numbers that are worked out inside a loop.
+        """
+        return [] if self.looks_up is None else [self.looks_up]
+
     def rows_below(self, *inputs: Spec) -> int:
         """Return the bound of the row numbers this op makes itself; 0 if none."""
         return 0

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import numpy as np
 
 from wyrm_py.errors import ShapeError
-from wyrm_py.graph.body import STREAM, Body, cut, leaf
+from wyrm_py.graph.body import Body, cut, leaf
 from wyrm_py.graph.gradient import reverse
+from wyrm_py.graph.limits import row_limits
 from wyrm_py.graph.op import Array, Op, Spec, View
 from wyrm_py.graph.rows import RowGradient
 from wyrm_py.ops.join import ZerosLike
@@ -148,10 +149,9 @@ class Scan(Op):
     # -- NumPy --------------------------------------------------------------
 
     def forward(self, out: Any, *inputs: Any) -> None:
-        body, values = self.body, {}
-        if self.random:
-            values[STREAM], *rest = inputs
-            inputs = tuple(rest)
+        body, values = self.body, dict[Any, Any]()
+        stream = inputs[0] if self.random else None
+        inputs = inputs[1:] if self.random else inputs
         given, made = self.split(inputs), self.split_outputs(out)
         values.update(zip(body.captured, given.captured, strict=True))
         for final, initial in zip(made.finals, given.states, strict=True):
@@ -168,7 +168,7 @@ class Scan(Op):
             elements = (sequence[t, ...] for sequence in given.elements)
             values.update(zip(body.elements, elements, strict=True))
             rows = (tape[t, ...] for tape in made.tapes)
-            body.run(values, dict(zip(body.computed, rows, strict=True)))
+            body.run(values, dict(zip(body.computed, rows, strict=True)), stream)
             for final, node in zip(made.finals, body.after, strict=True):
                 final[place] = values[node]
             for total, node in zip(made.sums, body.sums, strict=True):
@@ -176,12 +176,22 @@ class Scan(Op):
 
     def row_limits(self, *inputs: Spec) -> dict[int, int]:
         """Return bounds of the row numbers that look-ups of the body take."""
-        from wyrm_py.engines.limits import row_limits
-
         specs = self.inner_specs(*inputs)
         found = row_limits(self.body.order, specs)
         place = {node: k for k, node in enumerate(self.body.inputs)}
         return {place[node]: limit for node, limit in found.items() if node in place}
+
+    def look_ups(self) -> list[tuple[int, int | None]]:
+        """Return the look-ups of the body in tables from outside."""
+        place = {node: k for k, node in enumerate(self.body.inputs)}
+        found: list[tuple[int, int | None]] = []
+        for application in self.body.order:
+            for table, rows in application.op.look_ups():
+                if application.inputs[table] in place:
+                    given = None if rows is None else application.inputs[rows]
+                    known = None if given is None else place.get(given)
+                    found.append((place[application.inputs[table]], known))
+        return found
 
     # -- gradient -----------------------------------------------------------
 
@@ -323,12 +333,17 @@ class _Reversal:
         same = [node for node in self.copies if node in self.same]
         for node in (*elements, *self.carried):
             self.copies.setdefault(node, leaf(node.spec))
+
+        def copied(nodes: Sequence[Node]) -> tuple[Node, ...]:
+            return tuple(self.copies[node] for node in nodes)
+
         self.new = Body(
-            *(
-                tuple(self.copies[node] for node in nodes)
-                for nodes in (elements, self.carried, same, carry, sums)
-            ),
-            order,
+            elements=copied(elements),
+            states=copied(self.carried),
+            captured=copied(same),
+            after=copied(carry),
+            sums=copied(sums),
+            order=order,
         )
         scan = Scan(self.new, not self.scan.backwards, self.scan.ragged)
         first, *others = (

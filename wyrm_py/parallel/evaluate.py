@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from wyrm_py.data.columns import take_columns
-from wyrm_py.engines.limits import row_limits
+from wyrm_py.graph.limits import row_limits
 from wyrm_py.engines.native.kernel import bind
 from wyrm_py.engines.native.settings import Settings
 from wyrm_py.engines.native.source import generate

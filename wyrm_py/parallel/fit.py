@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 
 from wyrm_py.data.columns import Column, take_columns
-from wyrm_py.engines.limits import row_limits
+from wyrm_py.graph.limits import row_limits
 from wyrm_py.engines.native.extents import Extents
 from wyrm_py.engines.native.kernel import Binding, bind
 from wyrm_py.engines.native.order import block_size_for

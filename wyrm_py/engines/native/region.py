@@ -211,10 +211,10 @@ class Loop:
         read: set[Node],
         stored: Mapping[Node, Operand],
     ) -> None:
-        assert isinstance(application.op, Scan)
         self.stored = stored
-        self.printing, self.scan = printing, application.op
-        self.body = application.op.body
+        self.printing = printing
+        self.scan: Scan = application.op  # type: ignore[assignment]
+        self.body = self.scan.body
         self.application = application
         self.given = self.scan.split(application.inputs)
         self.made: Outputs[Node] = self.scan.split_outputs(application.outputs)
@@ -295,7 +295,8 @@ class Loop:
             return inner[node]
         inner = {n: self._at_step(n, t, outer) for n in value_inputs(application)}
         found = alias(application, self.printing.extents, inner)
-        assert found is not None
+        if found is None:
+            raise LookupError(f"{application.op.name}: is no view")
         return found[application.outputs.index(node)]
 
     def write(self, operands: Mapping[Node, Operand]) -> None:

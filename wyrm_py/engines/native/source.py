@@ -196,14 +196,7 @@ class Generator:
         """Return the look-ups whose rows may have missed updates."""
         if self.optimizer is None or not self.optimizer.formulas().catches_up:
             return []
-        updated = [update.block for update in self.plan.updates]
-        found = []
-        for application in self.applications:
-            if application.op.looks_up is not None:
-                table, rows = (application.inputs[k] for k in application.op.looks_up)
-                if isinstance(table, ParameterNode) and table.block in updated:
-                    found.append((table, rows))
-        return found
+        return [(table, rows) for _, table, rows in self.plan.look_ups()]
 
     def _write_look_ups(
         self, look_ups: list[tuple[ParameterNode, Node]], done: set[Application]

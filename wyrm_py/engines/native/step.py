@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wyrm_py.engines.limits import row_limits
+from wyrm_py.graph.limits import row_limits
 from wyrm_py.engines.native.extents import RAGGED
 from wyrm_py.engines.native.kernel import Kernel, bind
 from wyrm_py.engines.native.loading import ragged_parts

@@ -8,10 +8,13 @@ reaches, through any ops that only move indices about.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from wyrm_py.errors import CompileError, IndexRangeError
 from wyrm_py.graph.op import Spec
-from wyrm_py.nodes import Application, Node
+
+if TYPE_CHECKING:
+    from wyrm_py.nodes import Application, Node
 
 
 def row_limits(
