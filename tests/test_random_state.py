@@ -62,20 +62,48 @@ def test_draws_of_a_graph_and_several_states_go_on_together(tmp_path):
     assert len(set(expected)) > 1
 
 
-def test_a_compiled_step_goes_on(tmp_path):
-    def steps(step):
-        return [step() for _ in range(4)]
+class Loop:
+    """A loop of one's own: drawn examples, drawn negatives, dropout, Adam."""
 
-    one = Drawing()
-    step = wp.compile(one.loss, wp.SGD(1e-4))
-    steps(step)
-    wp.save(tmp_path / "file", [one.table], random_state=step)
-    expected = steps(step)
-    other = Drawing()
-    step = wp.compile(other.loss, wp.SGD(1e-4))
-    wp.load(tmp_path / "file", [other.table], random_state=step)
-    assert steps(step) == expected
-    np.testing.assert_array_equal(other.table.value, one.table.value)
+    def __init__(self, compiled, seed):
+        self.drawing, self.rng = Drawing(), np.random.default_rng(seed)
+        self.optimizer = wp.Adam(0.01)
+        self.step, self.draws = self.by_hand, self.drawing.loss
+        if compiled:
+            self.step = self.draws = wp.compile(self.drawing.loss, self.optimizer)
+
+    def by_hand(self):
+        loss = self.drawing.loss
+        loss.forward()
+        loss.backward()
+        self.optimizer.step(loss.parameters())
+        return float(loss.value)
+
+    def run(self, steps):
+        losses = []
+        for _ in range(steps):
+            self.drawing.item.set_value([self.rng.integers(20)])
+            losses.append(self.step())
+        return losses
+
+    def what(self):
+        return {
+            "what": [self.drawing.table],
+            "optimizer": self.optimizer,
+            "random_state": [self.rng, self.draws],
+        }
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_loop_of_ones_own_goes_on(tmp_path, compiled):
+    whole, second = Loop(compiled, 0), Loop(compiled, 9)
+    whole.run(5)
+    wp.save(tmp_path / "file", **whole.what())
+    expected = whole.run(5)
+    wp.load(tmp_path / "file", **second.what())
+    assert second.run(5) == expected
+    np.testing.assert_array_equal(second.drawing.table.value, whole.drawing.table.value)
+    assert len(set(expected)) > 4
 
 
 @pytest.mark.parametrize("kind", KINDS)
