@@ -35,7 +35,9 @@ class Drawing:
     """A graph with dropout and a sampler."""
 
     def __init__(self):
-        self.table = wp.ParameterNode(np.arange(40.0).reshape(20, 2), name="table")
+        self.table = wp.ParameterNode(
+            np.arange(200.0).reshape(20, 10) / 100, name="table"
+        )
         self.item = wp.IndexInputNode([3])
         negative = wp.sample_uniform(self.item, 20)
         taken = self.table.index(negative) * self.table.index(self.item)
