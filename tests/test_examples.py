@@ -74,6 +74,13 @@ def test_own_layer_tells_the_arms_of_a_spiral_apart():
     assert after > 0.95
 
 
+def test_digits_of_pi_are_learned_by_an_lstm():
+    printed = run("digits_of_pi.py")
+    before, after = numbers(r"accuracy \w+ +([\d.]+)", printed)
+    assert before < 0.3
+    assert after > 0.75
+
+
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda p: p.name)
 def test_examples_are_short_and_start_from_a_question(path):
     text = path.read_text(encoding="utf-8")
