@@ -142,6 +142,45 @@ def test_rows_of_any_shape_and_of_views_are_caught_up():
     np.testing.assert_allclose(*results, rtol=1e-10, atol=1e-12)
 
 
+def last_state(table, rows, of_row=lambda row: row):
+    """Return the last state of a loop that looks up a row at each element."""
+
+    def body(state, row):
+        state = (state + table.index(of_row(row))).tanh()
+        return state, state
+
+    start = wp.InputNode(np.zeros((1, D)), np.float64)
+    return wp.scan(body, rows, start)[1]
+
+
+def test_rows_looked_up_in_a_loop_are_caught_up_before_it():
+    more = SETTINGS["momentum, l2"]
+    tables = []
+    for exact in (True, False):
+        table = wp.ParameterNode(np.linspace(-1, 1, R * D).reshape(R, D), np.float64)
+        rows = wp.IndexInputNode([0, 1])
+        loss = last_state(table, rows).square().sum()
+        if not exact:
+            loss = loss + (table * 0.0).sum()
+        optimizer = wp.SGD(0.1, exact_rows=exact, **more)
+        step = plain_step(loss, optimizer)
+        for pair in looked_up(12):
+            rows.set_value(pair)
+            step()
+        optimizer.catch_up([table])
+        tables.append(table.value)
+    np.testing.assert_allclose(*tables, rtol=1e-10, atol=1e-12)
+
+
+def test_rows_that_a_loop_works_out_itself_are_refused():
+    table = wp.ParameterNode(np.ones((R, D)), np.float64)
+    rows = wp.IndexInputNode([[0], [1]])
+    loss = last_state(table, rows, lambda row: row.reshape(1)).sum()
+    with pytest.raises(errors.CompileError, match="exact_rows: rows looked up inside"):
+        wp.compile(loss, wp.SGD(0.1, l2=0.1, exact_rows=True))
+    plain_step(loss, wp.SGD(0.1, l2=0.1))()
+
+
 def test_dense_steps_between_steps_by_rows_keep_the_count():
     """A table trained by rows in one loss and as a whole in another."""
     more = SETTINGS["momentum, l2"]

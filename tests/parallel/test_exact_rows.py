@@ -6,6 +6,7 @@ from optim.test_exact_rows import SETTINGS, Model, close, dense, looked_up
 
 import wyrm_py as wp
 from wyrm_py.optim.schedules import Exponential
+from wyrm_py.parallel import fit as fit_module
 
 COUNT = 96
 
@@ -32,6 +33,30 @@ def test_one_worker_is_exactly_dense(name, mode, engine, in_python, small_blocks
     model = fitted(SETTINGS[name], mode=mode, engine=engine)
     close(model, dense(SETTINGS[name], [*looked_up(COUNT)] * 2))
     assert model.table.block.slots()["sgd.step"] == 2 * COUNT
+
+
+@pytest.mark.parametrize("engine", ["native", "numpy"])
+@pytest.mark.parametrize("mode", ["hogwild", "synchronous"])
+def test_batches_are_dense_steps(mode, engine, in_python, small_blocks):
+    """The reference makes the table's gradient dense by another term."""
+    more, results = SETTINGS["all"], []
+    for exact in (True, False):
+        model, optimizer = Model(), wp.SGD(0.01, exact_rows=exact, **more)
+        loss = model.loss if exact else model.loss + (model.table * 0.0).sum()
+        inputs = dict(zip([model.row, model.other], looked_up(COUNT).T, strict=True))
+        given = {"mode": mode, "engine": engine, "batch_size": 5, "progress": False}
+        wp.fit(loss, optimizer, inputs, shuffle=False, **given)
+        results.append(model.values())
+    np.testing.assert_allclose(*results, rtol=1e-10, atol=1e-10)
+
+
+def test_rows_asked_for_ahead_are_caught_up_when_their_turn_comes(
+    monkeypatch, in_python, small_blocks
+):
+    """A step then knows the rows of later examples, and reads its own from a ring."""
+    monkeypatch.setattr(fit_module, "CACHE_BYTES", 0)
+    more = SETTINGS["all"]
+    close(fitted(more), dense(more, [*looked_up(COUNT)] * 2))
 
 
 def test_the_compiled_loop_is_exactly_dense(small_blocks):

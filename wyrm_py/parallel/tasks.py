@@ -139,16 +139,9 @@ class Walker:
         self.idle = self.plan.idle()
         self.gradients: list[Any] = []
         self.optimizer = task.optimizer
-        updated = [update.block for update in self.plan.updates]
-        self.look_ups = {
-            application: (table, application.inputs[application.op.looks_up[1]])
-            for application in self.plan.forward
-            if application.op.looks_up is not None
-            and isinstance(
-                table := application.inputs[application.op.looks_up[0]], ParameterNode
-            )
-            and table.block in updated
-        }
+        catches_up = task.optimizer.formulas().catches_up
+        found = self.plan.look_ups() if catches_up else []
+        self.look_ups = {where: (table, rows) for where, table, rows in found}
 
     def run(self, epoch: int, block: int) -> tuple[float, float]:
         """Run one block; return the sum of losses and the number of examples."""
