@@ -348,3 +348,9 @@ def test_the_arguments_are_remembered_as_they_were_given():
     assert list(layer.named_parameters()) == ["parts.0.weight", "parts.0.bias", "start"]
     again = pickle.loads(pickle.dumps(layer.copy()))
     assert again._given[0][0][0] is again.parts[0]
+
+
+def test_a_layer_without_a_constructor_takes_no_arguments():
+    for wrong in (lambda: nn.Flatten(3), lambda: nn.Flatten(axis=1)):
+        with pytest.raises(TypeError, match=r"Flatten\(\) takes no arguments"):
+            wrong()

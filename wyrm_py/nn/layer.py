@@ -57,6 +57,8 @@ class Layer:
 
     def __new__(cls, *given: Any, **named: Any) -> Self:
         """Remember the constructor's arguments: a file keeps them (`save_model`)."""
+        if (given or named) and cls.__init__ is object.__init__:  # it would not look
+            raise TypeError(f"{cls.__name__}() takes no arguments")
         layer = super().__new__(cls)
         layer._given = _as_given(given), _as_given(named)
         layer._mode = Mode()
