@@ -1,7 +1,8 @@
 """What the tests of wyrm, the Rust parent, want to hold, with oracles of our own.
 
 Gradients are compared with float64 central differences at 1e-6 (wyrm: float32 at
-0.05); thresholds of training runs are wyrm's. Its digits of pi are an example. `docs/parity.md` maps features to tests.
+0.05); thresholds of training runs are wyrm's. Its digits of pi are an example here
+(`examples/digits_of_pi.py`). `docs/parity.md` maps features to tests.
 """
 
 import numpy as np
