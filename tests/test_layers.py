@@ -22,6 +22,7 @@ LAYERS = {
     "graph": "what a graph is: the op contract, order, reverse mode",
     "ops": "the ops and the methods a user types",
     "nodes": "what the user holds",
+    "values": "what leaves and columns accept",
     "leaves": "the nodes a graph starts from",
     "samplers": "index nodes that draw",
     "recurrence": "loops over sequences",
@@ -53,6 +54,7 @@ UPWARD = {
     ("graph.body", "nodes"): "in functions: a body is cut out as a graph of nodes",
     ("nodes", "engines"): "in functions: `forward` and `backward` start the engine",
     ("nodes", "leaves"): "in a function: a number becomes a constant",
+    ("nodes", "values"): "in a function: fixed row numbers are checked",
 }
 
 # `import wyrm_py` must stay quick: these wait until they are needed.
@@ -140,7 +142,7 @@ def test_all_is_sorted_and_complete():
         for name, value in vars(wp).items()
         if not name.startswith("_") and not inspect.ismodule(value)
     }
-    assert set(wp.__all__) - {"data", "errors", "evaluation", "nn"} == held
+    assert set(wp.__all__) - {"data", "errors", "evaluation", "nn", "schedules"} == held
     assert len(set(wp.__all__)) == len(wp.__all__)
 
 

@@ -23,8 +23,8 @@ from wyrm_py.errors import (
     SettingError,
     ShapeError,
 )
-from wyrm_py.leaves import as_array
 from wyrm_py.ranking import native_ranking
+from wyrm_py.values import as_array
 
 _BLOCKS_PER_WORKER = 4  # evens out users with few and with many positives
 

@@ -270,7 +270,8 @@ class Node(
     def _row_numbers(self, rows: Value) -> Node:
         if isinstance(rows, Node):
             return rows
-        from wyrm_py.leaves import INDEX, Constant, as_rows
+        from wyrm_py.leaves import Constant
+        from wyrm_py.values import INDEX, as_rows
 
         return Constant(np.atleast_1d(as_rows("index", rows)), INDEX)
 

@@ -22,17 +22,10 @@ from wyrm_py.errors import (
     ShapeError,
 )
 from wyrm_py.graph.op import Array
-from wyrm_py.leaves import (
-    INDEX,
-    IndexInputNode,
-    LeafNode,
-    SparseInputNode,
-    as_array,
-    as_csr,
-    named,
-)
+from wyrm_py.leaves import IndexInputNode, LeafNode, SparseInputNode, named
 from wyrm_py.nodes import Node
 from wyrm_py.parameters import SharedArray
+from wyrm_py.values import INDEX, as_array, as_csr
 
 MOST_EXAMPLES = 1 << 32
 

@@ -19,7 +19,7 @@ from wyrm_py.data.rows import (
     part_rows,
 )
 from wyrm_py.errors import DataError, DTypeError, SettingError, ShapeError
-from wyrm_py.leaves import as_array, as_csr
+from wyrm_py.values import as_array, as_csr
 
 
 class Dataset:

@@ -18,7 +18,7 @@ from wyrm_py.data.ids import Ids, encode_ids, ids_to_arrow
 from wyrm_py.data.ragged import RaggedColumn, gather_spans
 from wyrm_py.data.rows import RandomState, as_rows, batch_rows, even_rows, generator
 from wyrm_py.errors import DataError, DTypeError, IndexRangeError, ShapeError
-from wyrm_py.leaves import as_array
+from wyrm_py.values import as_array
 
 _LATEST = 2.0**62  # seconds, so that they fit into 64 bits
 _MOST_IDS = 2**31  # codes are int32

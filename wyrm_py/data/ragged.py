@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from wyrm_py.data.rows import as_rows
 from wyrm_py.errors import DataError, DTypeError
 from wyrm_py.graph.op import Array
-from wyrm_py.leaves import INDEX, as_array
+from wyrm_py.values import INDEX, as_array
 
 
 class RaggedColumn:

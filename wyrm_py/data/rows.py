@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wyrm_py.errors import IndexRangeError, SettingError, ShapeError
-from wyrm_py.leaves import as_array
+from wyrm_py.values import as_array
 
 Rows = slice | NDArray[Any]
 RandomState = int | np.random.Generator | None

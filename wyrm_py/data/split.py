@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from wyrm_py.data.interactions import Interactions
 from wyrm_py.data.rows import RandomState, generator, whole
 from wyrm_py.errors import DataError, SettingError, ShapeError
-from wyrm_py.leaves import as_array
+from wyrm_py.values import as_array
 
 Parts = tuple[Interactions, Interactions]
 

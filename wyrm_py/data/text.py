@@ -16,7 +16,7 @@ from wyrm_py.errors import (
     ShapeError,
     UnknownIdError,
 )
-from wyrm_py.leaves import as_array
+from wyrm_py.values import as_array
 
 
 class Characters:

@@ -15,8 +15,8 @@ from numpy.typing import ArrayLike
 from wyrm_py.errors import ShapeError
 from wyrm_py.graph.op import Array, Spec
 from wyrm_py.graph.rows import RowArrays, RowGradient
-from wyrm_py.leaves import as_floats
 from wyrm_py.nodes import Application, Node, ticks
+from wyrm_py.values import as_floats
 
 if TYPE_CHECKING:
     from wyrm_py.engines.plan import Backward, Update
