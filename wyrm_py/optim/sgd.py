@@ -25,15 +25,16 @@ class SGD(Optimizer):
     nesterov : bool, needs momentum
     exact_rows : bool
         Rows that steps pass by get the l2 and the momentum of these steps later, by
-        a closed form, when they are looked up next and at the end of `fit`: at these
-        moments a table is what dense gradients, zero outside the rows, would have
-        made of it. Costs one int64 a row; takes l2 as the only penalty.
+        a closed form, when they are looked up next: a table is what dense gradients,
+        zero outside the rows, would have made of it. Costs one int64 a row; takes
+        l2 as the only penalty.
 
-        Compiled steps and `fit` catch up before they read a row. After a compiled
-        step, or around `forward` in a loop of your own, call `catch_up`. Missed
-        steps count with the settings at the time of catching up. `fit` on several
-        workers does not wait for others, so a row is exact up to the updates that
-        are under way. Samplers that read scores see rows as they are.
+        Compiled steps and `fit` catch up before they read a row, and `fit` catches
+        up all rows after each epoch, for which workers wait. After compiled steps,
+        and before `forward` in a loop of your own, call `catch_up`. Missed steps
+        count with the settings at the time of catching up. With several workers of
+        mode "hogwild", a row is exact up to the updates that are under way. Samplers
+        that read scores, and dense uses of the table, see rows as they are.
     learning_rate, l1, l2, penalty, clip, clip_norm, epoch
         See `Optimizer`.
 

@@ -281,8 +281,8 @@ class _Run:
 
     def _catch_up(self, epoch: int) -> None:
         """Bring all rows up to date, with the settings at the end of an epoch."""
-        epoch += self.blocks.first_epoch
-        numbers = self.rates.at(max(epoch, 0), self.blocks.count - 1)
+        epoch = max(epoch, 0) + self.blocks.first_epoch
+        numbers = self.rates.at(epoch, self.blocks.count - 1)
         nodes = [update.nodes[0] for update in self.plan.updates]
         self.optimizer.with_numbers(numbers).catch_up(nodes)
 
