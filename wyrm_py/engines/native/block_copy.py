@@ -24,13 +24,13 @@ TEXT = '''\
 
 from wyrm_py.engines.native.block_copy import rows
 from wyrm_py.engines.native.kernels import kernel, u64
-from wyrm_py.engines.native.tiles import move, turn
+from wyrm_py.engines.native.tiles import copy, turn
 from wyrm_py.engines.native.vectors import SIZES, lanes_of
 
 SIZE, LANES = u64(SIZES["{kind}"]), u64(lanes_of("{kind}"))
 NONE, ONE = u64(0), u64(1)
 
-rows, turn, move = rows("{kind}"), turn("{kind}", exact=True), move("{kind}")
+rows, turn, copy = rows("{kind}"), turn("{kind}", exact=True), copy("{kind}")
 
 
 @kernel(14)
@@ -68,10 +68,7 @@ def run(to, b, n0, n1, n2, n3, t0, t1, t2, t3, s0, s1, s2, s3):
                     column, count = right + k * s3 * SIZE, min(LANES, n3 - k)
                     turn(left + k * SIZE, t2, column, s3, n2, count)
             else:
-                for k in range(n2):
-                    for m in range(n3):
-                        place = left + (k * t2 + m * t3) * SIZE
-                        move(place, right + (k * s2 + m * s3) * SIZE)
+                copy(left, t2, t3, right, s2, s3, n2, n3)
 '''
 
 

@@ -38,11 +38,14 @@ def address(name: str) -> int:
 
 
 def part(function: Callable[..., Any]) -> Any:
-    """Compile a function that a kernel calls; no flag lets sums be reordered."""
+    """Put a function into each place of a kernel that calls it."""
     return njit(error_model="numpy", inline="always")(function)
 
 
 def kernel(count: int) -> Callable[[Callable[..., Any]], Any]:
-    """Compile a function of `count` u64, addresses and numbers, with C's calls."""
+    """Compile a function of `count` u64, addresses and numbers, with C's calls.
+
+    No flag lets sums be reordered.
+    """
     signature = types.void(*[types.uint64] * count)
     return cfunc(signature, cache=True, error_model="numpy")  # type: ignore[no-any-return]

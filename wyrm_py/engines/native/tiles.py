@@ -20,6 +20,7 @@ from wyrm_py.engines.native.vectors import (
     calling,
     define,
     has_avx512,
+    lanes_of,
     loop,
 )
 
@@ -28,8 +29,11 @@ VECTORS = 4 if has_avx512() else 2
 """A full tile is 6 rows of VECTORS registers: 24 of 32, or 12 of 16, hold sums."""
 CHAINS = 8
 """Sums kept apart in small tiles: a fused step has 4 cycles, two start in each."""
-DOTS = 8
-"""Inner products computed side by side."""
+
+
+def dots_of(kind: str) -> int:
+    """Return how many inner products `dots` computes side by side."""
+    return min(CHAINS, lanes_of(kind))
 
 
 Reads = Callable[[Any, int, Sequence[Any]], Callable[[Any], tuple[Values, Any]]]
@@ -168,7 +172,7 @@ def _tile(
 
 def dots(kind: str, rows: int) -> Any:
     """Return the intrinsic dots(c, c_row, a, a_row, b, b_column, depth, count, more)
-    for some rows and `count` (1 to DOTS) columns.
+    for some rows and `count` (1 to dots_of) columns.
     """
 
     def build(module: Any) -> Any:
@@ -183,9 +187,9 @@ def _dots(module: Any, kind: str, name: str, rows: int) -> Any:
     given = [where, INT, where, INT, where, INT, INT, INT, INT]
     function, builder = define(module, name, given)
     c, c_row, a, a_row, b, b_column, depth, count, more = function.args
-    v = Vectors(builder, kind)
+    v, width = Vectors(builder, kind), dots_of(kind)
     left = [at(builder, a, (INT(i), a_row)) for i in range(rows)]
-    right = _columns(builder, b, b_column, count, DOTS)
+    right = _columns(builder, b, b_column, count, width)
 
     def step(k: Any, sums: Values, mask: Any = None) -> Values:
         xs = [v.load(at(builder, pointer, k), mask) for pointer in left]
@@ -193,7 +197,7 @@ def _dots(module: Any, kind: str, name: str, rows: int) -> Any:
         pairs = [(x, y) for x in xs for y in ys]
         return [v.fused(x, y, s) for (x, y), s in zip(pairs, sums, strict=True)]
 
-    blank = [v.zero] * (rows * DOTS)
+    blank = [v.zero] * (rows * width)
     k, sums = loop(builder, INT(0), depth, v.lanes, blank, step)
     # the last loop runs once or never, over what is left of K
     left_over = v.first(builder.sub(depth, k))
@@ -201,12 +205,12 @@ def _dots(module: Any, kind: str, name: str, rows: int) -> Any:
     _, sums = loop(
         builder, k, end, v.lanes, sums, lambda k, sums: step(k, sums, left_over)
     )
-    out = Vectors(builder, kind, DOTS)
+    out = Vectors(builder, kind, width)
     mask = out.first(count)
     again = builder.and_(mask, out.splat(builder.icmp_unsigned("!=", more, INT(0))))
     for i in range(rows):
         place = at(builder, c, (INT(i), c_row))
-        total = _lane_sums(v, sums[i * DOTS : (i + 1) * DOTS])
+        total = _lane_sums(v, sums[i * width : (i + 1) * width])
         out.store(builder.fadd(total, out.load(place, again)), place, mask)
     builder.ret_void()
     return function
@@ -223,12 +227,12 @@ def _columns(builder: Any, b: Any, stride: Any, count: Any, wanted: int) -> Valu
 
 
 def _lane_sums(v: Vectors, vectors: Values) -> Any:
-    """Return one vector with the sum of the lanes of each vector.
+    """Return one vector with the sum of the lanes of each vector; at most one a lane.
 
     Groups of lanes are halved: the lower halves of two vectors side by side, plus
     the upper ones, are a vector with groups half as long.
     """
-    group = v.lanes
+    group, count = v.lanes, len(vectors)
     while group > 1:
         half = group // 2
         starts = range(0, v.lanes, group)
@@ -237,7 +241,7 @@ def _lane_sums(v: Vectors, vectors: Values) -> Any:
             low += [v.lanes + lane for lane in low]
             pairs = list(zip(vectors[::2], vectors[1::2], strict=True))
         else:
-            low = low[: DOTS * half]
+            low = low[: count * half]
             pairs = [(vectors[0], vectors[0])]
         high = [lane + half for lane in low]
         vectors = [
@@ -334,19 +338,33 @@ def _transposed(v: Vectors, block: Values) -> Values:
     return block
 
 
-def move(kind: str) -> Any:
-    """Return the intrinsic move(to, start) that copies one number."""
+def copy(kind: str) -> Any:
+    """Return the intrinsic copy(to, to_row, to_column, b, b_row, b_column, m, n): copy
+    (m, n) numbers one by one, between any strides.
+    """
 
     def build(module: Any) -> Any:
-        name = "wyrm_move"
-        if name in module.globals:
-            return module.globals[name]
-        where = REALS[kind].as_pointer()
-        function, builder = define(module, name, [where, where])
-        function.attributes.discard("noinline")
-        to, start = function.args
-        builder.store(builder.load(start), to)
-        builder.ret_void()
-        return function
+        name = "wyrm_copy"
+        return module.globals.get(name) or _copy(module, kind, name)
 
-    return calling(build, kind, (0, 1))
+    return calling(build, kind, (0, 3))
+
+
+def _copy(module: Any, kind: str, name: str) -> Any:
+    where = REALS[kind].as_pointer()
+    given = [where, INT, INT, where, INT, INT, INT, INT]
+    function, builder = define(module, name, given)
+    to, to_row, to_column, b, b_row, b_column, m, n = function.args
+
+    def row(i: Any, _: Values) -> Values:
+        def number(j: Any, _: Values) -> Values:
+            value = builder.load(at(builder, b, (i, b_row), (j, b_column)))
+            builder.store(value, at(builder, to, (i, to_row), (j, to_column)))
+            return []
+
+        loop(builder, INT(0), n, 1, [], number)
+        return []
+
+    loop(builder, INT(0), m, 1, [], row)
+    builder.ret_void()
+    return function

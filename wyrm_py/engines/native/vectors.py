@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
-import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
+from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
 INT, SHORT, BIT = ir.IntType(64), ir.IntType(32), ir.IntType(1)
@@ -25,8 +25,9 @@ Values = list[Any]
 
 @cache
 def has_avx512() -> bool:
-    """Whether this processor has 32 registers of 64 bytes (else 16 of 32)."""
-    return bool(llvm.get_host_cpu_features().get("avx512f", False))
+    """Whether Numba compiles for 32 registers of 64 bytes (else 16 of 32)."""
+    _, _, features = cpu_target.target_context.codegen().magic_tuple()
+    return "+avx512f" in features.split(",")
 
 
 def lanes_of(kind: str) -> int:
