@@ -11,14 +11,14 @@ each is made of the other two.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from wyrm_py.errors import ShapeError
-from wyrm_py.graph.op import Array, Op, Shape, Spec, require_floats
+from wyrm_py.graph.op import Array, Op, Spec, require_floats
 from wyrm_py.ops.convolution_text import ConvolutionText
 from wyrm_py.ops.methods import Methods
 from wyrm_py.ops.padding import Amounts
@@ -93,7 +93,8 @@ class Layout:
         upstream = g.reshape(batch, self.groups, out // self.groups, -1)
         weights = kernel.reshape(self.groups, out // self.groups, inside, *window)
         for tap, cut in self.windows.taps(window, g.shape[2:]):
-            yield grouped[cut], upstream, weights[(..., *tap)]
+            at: Any = (..., *tap)
+            yield grouped[cut], upstream, weights[at]
 
 
 @dataclass(frozen=True)
@@ -190,7 +191,7 @@ def _first(layout: Layout, x: Array) -> Array:
 
 
 def same_padding(
-    space: Shape, window: Shape, windows: Windows
+    space: Sequence[int], window: Sequence[int], windows: Windows
 ) -> tuple[tuple[int, int], ...]:
     """Return the padding that gives ceil(space / stride) windows; odd ones end."""
     pairs = []

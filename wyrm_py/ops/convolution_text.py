@@ -148,12 +148,11 @@ class ConvolutionText:
         upstream = self._scratch(self.x, self.groups * self.outside * length)
         image = self._scratch(self.x, self.groups * self.inside * planes.channel)
         rows = writer.table(np.arange(self.inside) * self.taps)
-        tables = []
+        tables, o = [], np.arange(self.outside)
         for plane in planes.planes:
-            o = np.arange(self.outside)
-            columns = np.add.outer(o * self.row, plane.taps)
-            shifts = np.add.outer(o * length, before - planes.shifts[plane.taps])
-            tables.append((plane, writer.table(columns), writer.table(shifts)))
+            weights = np.add.outer(o * self.row, plane.taps)
+            under = np.add.outer(o * length, before - planes.shifts[plane.taps])
+            tables.append((plane, writer.table(weights), writer.table(under)))
         writer.fill(upstream, "0")
         with writer.loop(self.batch) as b:
             places = self._places(upstream, (length, *planes.steps), before)
@@ -210,7 +209,8 @@ class ConvolutionText:
     def _offsets(self) -> Array:
         """Return where (c, k) lies among the channels of a group."""
         channels = np.arange(self.inside) * self.planes.channel
-        return np.add.outer(channels, self.planes.offsets)
+        offsets: Array = np.add.outer(channels, self.planes.offsets)
+        return offsets
 
     def _view(
         self,

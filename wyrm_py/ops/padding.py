@@ -62,8 +62,9 @@ class Pad(Op):
         return Spec(tuple(padded), x.dtype)
 
     def forward(self, out: Array, *inputs: Array) -> None:
-        more: Any = {} if self.repeats else {"constant_values": self.number}
-        out[...] = np.pad(inputs[0], self.pairs, MODES[self.mode], **more)
+        more = {} if self.repeats else {"constant_values": self.number}
+        pad: Any = np.pad
+        out[...] = pad(inputs[0], self.pairs, MODES[self.mode], **more)
 
     def emit(self, writer: Writer, out: Operand, *inputs: Operand) -> None:
         (x,) = inputs

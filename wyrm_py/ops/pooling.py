@@ -7,7 +7,6 @@ Each op and its adjoint are closed under the gradient: `SumPool` and
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import product
 from math import prod
@@ -22,12 +21,14 @@ from wyrm_py.ops.windows import (
     Windows,
     channels_first,
     per_axis,
+    position,
     require_image,
     space_of,
     with_space,
 )
 
 if TYPE_CHECKING:
+    from wyrm_py.engines.native.extents import Extent
     from wyrm_py.engines.native.operands import Operand
     from wyrm_py.engines.native.writer import Writer
     from wyrm_py.nodes import Node
@@ -79,28 +80,30 @@ class Pools:
         """
         if prod(self.window) <= UNROLLED:
             for number, tap in enumerate(product(*map(range, self.window))):
-                texts = ["0" if k == 0 else f"u64({k})" for k in tap]
-                body(self._place(index, texts), f"u64({number})")
+                inside = ["0" if k == 0 else f"u64({k})" for k in tap]
+                body(self._place(index, inside), f"u64({number})")
             return
-        with ExitStack() as stack:
-            texts, number = [], "u64(0)"
-            for k in self.window:
-                tap = writer.fresh("w")
-                stack.enter_context(
-                    writer.block(f"for {tap} in range(u64(0), u64({k})):")
-                )
-                texts.append(tap)
-                number = f"({number} * u64({k}) + {tap})"
-            body(self._place(index, texts), number)
+        extents = [writer.length(k) for k in self.window]
+        with writer.loops(extents) as inside:
+            steps = [prod(self.window[k + 1 :]) for k in range(len(inside))]
+            flat = position(list(zip(inside, steps, strict=True)))
+            body(self._place(index, inside), flat)
 
     def _place(self, index: Sequence[str], tap: Sequence[str]) -> list[str]:
         first = 1 if self.channels_last else 2
         place = list(index)
         for axis, (step, text) in enumerate(zip(self.stride, tap, strict=True), first):
-            start = "0" if place[axis] == "0" else f"u64({step}) * {place[axis]}"
-            terms = [term for term in (start, text) if term != "0"]
-            place[axis] = f"({' + '.join(terms)})" if terms else "0"
+            place[axis] = position([(place[axis], step), (text, 1)])
         return place
+
+    def covers(self, x: Sequence[Extent], pooled: Sequence[Extent]) -> bool:
+        """Whether each element of x lies in exactly one window."""
+        space = space_of(x, self.channels_last)
+        places = space_of(pooled, self.channels_last)
+        return self.stride == self.window and all(
+            n.fixed == p.fixed * s  # type: ignore[operator]
+            for n, p, s in zip(space, places, self.stride, strict=True)
+        )
 
 
 @dataclass(frozen=True)
@@ -160,7 +163,8 @@ class SpreadMax(Op):
 
     def emit(self, writer: Writer, out: Operand, *inputs: Operand) -> None:
         g, x = inputs
-        writer.fill(out, "0")
+        if not self.pools.covers(out.extents, g.extents):
+            writer.fill(out, "0")
         with writer.loops(g.extents) as index:
             chosen = _write_first_largest(writer, self.pools, x, index)
             upstream = writer.fresh("s")

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
 from wyrm_py.errors import ShapeError
 from wyrm_py.graph.op import Array, Shape, Spec, require_floats, whole_numbers
 
+_Length = TypeVar("_Length")
 PerAxis: TypeAlias = int | Sequence[int]
 """One number for every axis of space, or one for each."""
 
@@ -41,7 +42,7 @@ def channels_first(x: Array, channels_last: bool) -> Array:
     return np.moveaxis(x, -1, 1) if channels_last else x
 
 
-def space_of(shape: Shape, channels_last: bool) -> Shape:
+def space_of(shape: Sequence[_Length], channels_last: bool) -> Sequence[_Length]:
     """Return the lengths of the axes of space."""
     return shape[1:-1] if channels_last else shape[2:]
 

@@ -236,14 +236,15 @@ class Writer:
 
     def block_copy(self, out: Operand, x: Operand) -> None:
         """Copy `x` into `out`, up to four axes of one shape; see the runtime's."""
-        places = [layout(out), layout(x)]
-        if out.dtype != x.dtype or None in places or len(out.extents) > AXES:
+        to, source = layout(out), layout(x)
+        fits = out.dtype == x.dtype and len(out.extents) <= AXES
+        if to is None or source is None or not fits:
             self.copy(out, x)
             return
         self.loops_written += 1
         ahead = AXES - len(out.extents)
         arguments = [self.slots.kernel("block_copy", out.dtype)]
-        for place in places:
+        for place in (to, source):
             strides = ("u64(0)",) * ahead + place.strides
             arguments += [place.array, place.start, *strides]
         lengths = ["u64(1)"] * ahead + [extent.text for extent in out.extents]
