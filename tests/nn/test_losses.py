@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from nn.checks import check_gradients, draw
 from scipy import special
+from stepping import numpy_step, plain_step, updates
 
 import wyrm_py as wp
 from wyrm_py.errors import (
@@ -344,7 +345,40 @@ def test_fit_checks_labels_before_anything_changes():
     np.testing.assert_array_equal(w.value, np.ones((2, 3)))
 
 
-# -- in batches, natively -----------------------------------------------------
+# -- printed steps, batches -----------------------------------------------------
+
+
+@pytest.mark.parametrize(("shape", "labels", "axis"), CLASSES)
+@pytest.mark.parametrize("loss", [losses.cross_entropy, losses.nll])
+def test_printed_steps_compute_what_numpy_does(loss, shape, labels, axis):
+    w = wp.ParameterNode(draw(shape), np.float64)
+    root = loss(w * 2.0, wp.IndexInputNode(labels), "mean", axis)
+    optimizer = wp.SGD(0.1)
+    expected, wanted = updates(lambda: numpy_step(root, optimizer), [w])
+    found, taken = updates(plain_step(root, optimizer), [w])
+    assert found == pytest.approx(expected, rel=1e-12)
+    np.testing.assert_allclose(taken[0], wanted[0], rtol=1e-12, atol=1e-15)
+
+
+def test_one_line_and_one_label_train_natively_an_example_at_a_time():
+    rng = np.random.default_rng(0)
+    columns = rng.standard_normal((30, 5)), rng.integers(0, 3, 30)
+    trained = []
+    for engine in ("native", "numpy"):
+        w = wp.ParameterNode(np.zeros((5, 3)), np.float64)
+        x, y = wp.InputNode(np.zeros(5), np.float64), wp.IndexInputNode(0)
+        history = wp.fit(
+            losses.cross_entropy(x.dot(w), y),
+            wp.SGD(0.1),
+            {x: columns[0], y: columns[1]},
+            epochs=3,
+            random_state=0,
+            engine=engine,
+            progress=False,
+        )
+        assert history.losses[-1] < history.losses[0]
+        trained.append(w.value)
+    np.testing.assert_allclose(*trained, rtol=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from wyrm_py.parameters import HogwildParameter
 
 
 def _no_forward(self: Layer, *inputs: Any) -> Any:
+    """Build the graph of the layer on nodes: what a subclass writes."""
     name = type(self).__name__
     raise GraphError(
         f"{name}: a layer says what it computes in a method `forward`. Give the class "
