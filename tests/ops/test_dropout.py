@@ -208,3 +208,40 @@ def test_a_dropped_score_of_looked_up_rows_trains_natively():
         items.set_value(start[1])
     assert found[0][0] == pytest.approx(found[1][0], rel=1e-5)
     np.testing.assert_allclose(found[0][1], found[1][1], rtol=1e-4, atol=1e-5)
+
+
+def recurrent(mode):
+    """A recurrent network that drops its state in every step."""
+    x = wp.InputNode(np.zeros((5, 2, 3)), np.float64)
+    start = wp.InputNode(np.zeros((2, 3)), np.float64)
+    rng = np.random.default_rng(1)
+    weights = wp.ParameterNode(rng.normal(size=(3, 3)), np.float64)
+
+    def body(state, value):
+        state = (state.dropout(0.3, mode) @ weights + value).tanh()
+        return state, state
+
+    outputs, _ = wp.scan(body, x, start)
+    columns = {x: rng.normal(size=(20, 5, 2, 3)), start: rng.normal(size=(20, 2, 3))}
+    return outputs.square().sum(), columns, weights
+
+
+def test_a_loop_drops_anew_in_every_step_and_alike_in_both_engines():
+    found = []
+    for engine in ("numpy", "native"):
+        loss, columns, weights = recurrent(wp.Mode(training=False))
+        settings = {"engine": engine, "random_state": 0, "progress": False}
+        wp.fit(loss, wp.SGD(0.01), columns, **settings)
+        found.append(weights.value.copy())
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-12)
+
+
+def test_a_loop_drops_nothing_in_evaluation():
+    loss, columns, _ = recurrent(wp.Mode(training=True))
+    values = wp.evaluate(loss, columns)
+    mode = wp.Mode(training=False)
+    same, given, _ = recurrent(mode)
+    for k, expected in enumerate(values):
+        for node, column in given.items():
+            node.set_value(column[k])
+        assert same.forward().value == pytest.approx(expected, rel=1e-12)
