@@ -73,8 +73,14 @@ class Rates:
         _array(self._numbers)[:] = list(optimizer.settings().values())
 
     def at(self, epoch: int, block: int) -> Array:
-        """Return the settings for a block, in the order of `Optimizer.settings`."""
-        table, numbers = _array(self._table), _array(self._numbers).copy()
+        """Return the settings for a block, in the order of `Optimizer.settings`.
+
+        To be copied: without a schedule it is the array that `write` changes.
+        """
+        numbers = _array(self._numbers)
+        if not self._scheduled:
+            return numbers
+        table, numbers = _array(self._table), numbers.copy()
         row = min(epoch - self._first, len(table) - 1)
         numbers[self._place] = table[row, block * table.shape[1] // self._blocks]
         return numbers
