@@ -8,7 +8,7 @@ from scipy import sparse, special
 
 import wyrm_py as wp
 from wyrm_py import nn
-from wyrm_py.errors import GraphError, SettingError
+from wyrm_py.errors import DataError, GraphError, IndexRangeError, SettingError
 
 
 def blobs(count=240, classes=6, width=8, seed=0):
@@ -158,3 +158,11 @@ def test_a_model_is_a_layer_of_a_larger_graph():
 def test_a_model_of_something_else_is_a_typed_error(parts):
     with pytest.raises((SettingError, TypeError)):
         nn.Model(*parts)
+
+
+def test_errors_of_fit_name_the_inputs():
+    x, y = blobs(count=4)
+    with pytest.raises(IndexRangeError, match=r"'y'.*\[0, 6\), got 9 in example 2"):
+        model().fit(x, [0, 1, 9, 2], progress=False)
+    with pytest.raises(DataError, match="'x'.*'y'"):
+        model().fit(x, y[:3], progress=False)

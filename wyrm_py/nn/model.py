@@ -64,7 +64,7 @@ class Model(Layer):
 
     def forward(self, x: Node | ArrayLike) -> Node:
         """Return the output for a batch, a node; its `.value` is the array."""
-        self._output = self.layer(x if isinstance(x, Node) else self._leaf(x))
+        self._output = self.layer(x if isinstance(x, Node) else self._leaf("x", x))
         return self._output
 
     def backward(self, target: Node | ArrayLike) -> float:
@@ -80,7 +80,7 @@ class Model(Layer):
         output = getattr(self, "_output", None)
         if output is None:
             raise GraphError("Model.backward: call `forward` with inputs first.")
-        wanted = target if isinstance(target, Node) else self._leaf(target)
+        wanted = target if isinstance(target, Node) else self._leaf("y", target)
         loss = self.loss(output, wanted)
         loss.backward()
         return float(np.sum(loss.value))
@@ -106,7 +106,7 @@ class Model(Layer):
         ------
         The errors of `wyrm_py.fit`.
         """
-        inputs, targets = self._leaf(x, 1), self._leaf(y, 1)
+        inputs, targets = self._leaf("x", x, 1), self._leaf("y", y, 1)
         loss = self.loss(self.layer(inputs), targets)
         columns = {inputs: x, targets: y}
         return fit(loss, self.optimizer, columns, batch_size=batch_size, **settings)
@@ -120,16 +120,16 @@ class Model(Layer):
         ------
         The errors of `wyrm_py.evaluate`.
         """
-        inputs = self._leaf(x, 1)
+        inputs = self._leaf("x", x, 1)
         return evaluate(self.layer(inputs), {inputs: x}, batch_size, n_jobs)
 
-    def _leaf(self, given: Any, most: int | None = None) -> LeafNode:
+    def _leaf(self, name: str, given: Any, most: int | None = None) -> LeafNode:
         """Return an input node over the (first `most`) examples of an array."""
         kinds = [node.dtype for node in self.named_parameters().values()]
         dtype = np.result_type(np.float32, *kinds)
         if sparse.issparse(given):
-            return SparseInputNode(sparse.csr_array(given)[:most], dtype)
+            return SparseInputNode(sparse.csr_array(given)[:most], dtype, name)
         array = np.asarray(given)[:most]
         if array.dtype.kind in "iu":
-            return IndexInputNode(array)
-        return InputNode(array, dtype)
+            return IndexInputNode(array, name=name)
+        return InputNode(array, dtype, name)
