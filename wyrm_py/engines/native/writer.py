@@ -12,6 +12,7 @@ import numpy as np
 from wyrm_py.engines.native.extents import Extent, fixed
 from wyrm_py.engines.native.layout import layout
 from wyrm_py.engines.native.operands import Operand, plus
+from wyrm_py.engines.native.products import ProductWriter
 
 if TYPE_CHECKING:
     from wyrm_py.engines.native.slots import Slots
@@ -38,6 +39,7 @@ class Writer:
         self._counts: dict[str, int] = {}
         self.stream: str | None = None
         self._slots = slots
+        self._products = ProductWriter(self)
         self.training = True
 
     def line(self, text: str) -> None:
@@ -131,57 +133,7 @@ class Writer:
         out : shape (..., M, N), in memory, its last axis side by side
         a, b : shapes (..., M, K) and (..., K, N); leading axes broadcast
         """
-        (rows, columns), depth = out.extents[-2:], a.extents[-1]
-        inline = depth.is_one or (rows.is_one and columns.is_one)
-        if not inline:
-            a, b = (self._with_strides(x, out.dtype) for x in (a, b))
-        with self.loops(out.extents[:-2]) as lead:
-            left, right = (
-                x.within(*lead[len(out.extents) - len(x.extents) :]) for x in (a, b)
-            )
-            write = self._inner_products if inline else self._gemm
-            write(out.within(*lead), left, right, accumulate)
-
-    def _with_strides(self, x: Operand, dtype: np.dtype[Any]) -> Operand:
-        """Return `x`, or a copy where kernels cannot read it in place."""
-        if x.dtype == dtype and layout(x) is not None:
-            return x
-        copied = self.workspace(dtype, x.extents)
-        self.copy(copied, x)
-        return copied
-
-    def _inner_products(self, out: Operand, a: Operand, b: Operand, add: bool) -> None:
-        """Write a product that is short along K, or has one element, as loops."""
-        depth = a.extents[1]
-        with self.loop(out.extents[0]) as i, self.loop(out.extents[1]) as j:
-            start = out.at(i, j) if add else f"{out.type}(0)"
-            if depth.is_one:
-                text = f"{a.at(i, '0')} * {b.at('0', j)}"
-                self.line(f"{out.at(i, j)} = {plus(start if add else '0', text)}")
-                return
-            total = self.fresh("s")
-            self.line(f"{total} = {start}")
-            with self.loop(depth) as k:
-                self.line(f"{total} = {total} + {a.at(i, k)} * {b.at(k, j)}")
-            self.line(f"{out.at(i, j)} = {total}")
-
-    def _gemm(self, out: Operand, a: Operand, b: Operand, add: bool) -> None:
-        """Write the call of the kernel; see `runtime.gemm`."""
-        self.loops_written += 1
-        places = []
-        for x, strides in ((out, 1), (a, 2), (b, 2)):
-            place = layout(x)
-            if place is None:
-                raise LookupError("a product needs operands with strides")
-            places += [place.array, place.start, *place.strides[:strides]]
-        sizes = (*out.extents, a.extents[1])
-        arguments = [
-            self.slots.kernel("gemm", out.dtype),
-            *places,
-            *(extent.text for extent in sizes),
-            f"u64({int(add)})",
-        ]
-        self.line(f"gemm({', '.join(arguments)})")
+        self._products.write(out, a, b, accumulate)
 
     def listed_product(
         self,
