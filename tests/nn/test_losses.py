@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from nn.checks import check_gradients, draw
-from scipy import special
+from scipy import sparse, special
 from stepping import numpy_step, plain_step, updates
 
 import wyrm_py as wp
@@ -287,10 +287,14 @@ def test_hinge_with_margin_and_weight_is_warp():
 def test_hinge_over_a_searched_negative_is_warp():
     rng = np.random.default_rng(0)
     users = wp.ParameterNode(rng.standard_normal((4, 3)), np.float64)
-    items = wp.ParameterNode(rng.standard_normal((6, 3)), np.float64)
-    taste = users.index([2])
+    items = wp.ParameterNode(rng.standard_normal((600, 3)), np.float64)
+    user = wp.IndexInputNode([2])
+    known = sparse.csr_array((np.ones(1), ([2], [5])), shape=(4, 600))
+    taste = users.index(user)
     better = taste.vector_dot(items.index([5]))
-    row, weight = wp.sample_warp(taste, items, better, max_tries=50)
+    row, weight = wp.sample_warp(
+        taste, items, better, known=known, user=user, max_tries=100
+    )
     worse = taste.vector_dot(items.index(row))
     loss = losses.hinge(better, worse, "none", weight=weight)
     u, found = users.value[2], int(row.value[0])
