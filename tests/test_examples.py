@@ -1,18 +1,21 @@
 """Each example is run as a user would, and what it prints must be true."""
 
 import re
+import struct
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 MAX_LINES = 100
 
 
-def run(name: str) -> str:
+def run(name: str, *arguments: object) -> str:
     command = [sys.executable, "-W", "error", str(EXAMPLES / name)]
+    command += map(str, arguments)
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
@@ -79,6 +82,28 @@ def test_digits_of_pi_are_learned_by_an_lstm():
     before, after = numbers(r"accuracy \w+ +([\d.]+)", printed)
     assert before < 0.3
     assert after > 0.75
+
+
+def write_digits(folder, name, count, seed):
+    """Write images of a bright bar, its height the digit, as the files of MNIST."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 10, count).astype(np.uint8)
+    images = rng.integers(0, 60, (count, 28, 28)).astype(np.uint8)
+    for image, label in zip(images, labels, strict=True):
+        image[2 * label + 4 : 2 * label + 6, 6:22] = 255
+    for kind, array in (("images-idx3", images), ("labels-idx1", labels)):
+        head = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape)
+        (folder / f"{name}-{kind}-ubyte").write_bytes(head + array.tobytes())
+
+
+@pytest.mark.parametrize("network", ["dense", "convolutional"])
+def test_mnist_networks_learn_and_come_back_from_their_files(network, tmp_path):
+    write_digits(tmp_path, "train", 640, seed=0)
+    write_digits(tmp_path, "t10k", 100, seed=1)
+    settings = ["--network", network, "--epochs", 3, "--workers", 2]
+    first, again = numbers(r"accuracy ([\d.]+)", run("mnist.py", tmp_path, *settings))
+    assert first == again
+    assert first > 0.9
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda p: p.name)
