@@ -153,6 +153,7 @@ KINDS = {
     "Dense": lambda: nn.Dense(3, 2, "tanh"),
     "Embedding": lambda: nn.Embedding(4, 3),
     "Sequential": lambda: nn.Sequential(nn.Dense(3, 3), nn.Dropout(0.5)),
+    "Conv2d": lambda: nn.Conv2d(2, 3, 3),
     "RNN": lambda: nn.RNN(3, [4, 2], learn_initial=True),
     "GRU": lambda: nn.GRU(3, 4),
     "LSTM": lambda: nn.LSTM(3, [4, 2], learn_initial=True),
