@@ -49,7 +49,12 @@ def _cases():
                 continue
 
             def build(
-                x, k, stride=stride, dilation=dilation, groups=groups, last=channels_last
+                x,
+                k,
+                stride=stride,
+                dilation=dilation,
+                groups=groups,
+                last=channels_last,
             ):
                 return x.convolve(
                     k, stride, dilation=dilation, groups=groups, channels_last=last

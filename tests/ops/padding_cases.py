@@ -45,8 +45,9 @@ def _cases():
         yield case(
             f"pad {mode}, channels last",
             lambda x, mode=mode: x.pad((1, 2), mode, channels_last=True) * 2.0,
-            lambda x, mode=mode: padded(x[:, None], ((1, 1), (2, 2), (0, 0)), mode)[:, 0]
-            * 2.0,
+            lambda x, mode=mode: (
+                padded(x[:, None], ((1, 1), (2, 2), (0, 0)), mode)[:, 0] * 2.0
+            ),
             (2, 3, 4, 2),
         )
     for mode in ("zero", "reflective"):

@@ -35,12 +35,14 @@ def _cases():
             def reference(
                 x,
                 kind=kind,
-                w=_several(window, axes),
-                s=_several(stride or window, axes),
+                w=window,
+                s=stride or window,
                 channels_last=channels_last,
                 axes=axes,
             ):
-                windows = under(first(x) if channels_last else x, w, s, (1,) * axes)
+                image = first(x) if channels_last else x
+                w, s = _several(w, axes), _several(s, axes)
+                windows = under(image, w, s, (1,) * axes)
                 over = tuple(range(2 + axes, 2 + 2 * axes))
                 pooled = REDUCERS[kind](windows, axis=over)
                 return last(pooled) if channels_last else pooled
