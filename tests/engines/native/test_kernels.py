@@ -1,6 +1,10 @@
 """Matrix products by kernel: right everywhere, and nothing written elsewhere."""
 
 import ctypes
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -132,6 +136,27 @@ def test_products_of_every_small_shape(dtype):
     lengths = (*range(1, 20), 31, 32, 33, 64, 65)
     shapes = [(m, n, k) for m in range(1, 15) for n in lengths for k in lengths]
     check(dtype, lambda *given: call(kernel, *given), shapes)
+
+
+NARROW = {
+    "NUMBA_CPU_NAME": "haswell",
+    "NUMBA_CPU_FEATURES": "+sse4.2,+avx,+avx2,+fma,+bmi,+bmi2,+popcnt",
+}
+
+
+@pytest.mark.slow
+def test_products_are_right_in_registers_of_32_bytes_too():
+    these = [__file__, "-k", "not 32_bytes", "-p", "no:cacheprovider", "-q"]
+    root = Path(__file__).parents[3]
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", *these],
+        cwd=root,
+        env=os.environ | NARROW,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert run.returncode == 0, run.stdout
 
 
 @BOTH
