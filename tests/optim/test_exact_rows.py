@@ -240,6 +240,13 @@ def test_catching_up_in_pieces_is_catching_up_at_once():
     np.testing.assert_allclose(*values, rtol=1e-13)
 
 
+@pytest.mark.parametrize("row", [-1, R])
+def test_rows_that_are_not_there_are_refused(row):
+    model = Model()
+    with pytest.raises(errors.IndexRangeError, match="catch_up"):
+        wp.SGD(l2=0.1, exact_rows=True).catch_up([model.table], [0, row])
+
+
 def test_missed_steps_by_the_million_take_no_time_and_stay_finite():
     node = wp.ParameterNode([[1.0], [1.0]], np.float64)
     optimizer = wp.SGD(0.1, momentum=0.9, l2=1e-6, exact_rows=True)

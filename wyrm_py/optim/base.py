@@ -1,7 +1,7 @@
 """What every optimizer is: plain settings, and a rule as a few lines of text.
 
 The rule is elementwise Python over `value`, `gradient`, the names of its state
-slots and its settings. NumPy runs it over arrays (here), native code puts it
+slots and its settings. NumPy runs it over arrays (update.py), native code puts it
 inside the loops of `wyrm_py.engines.native.updates`. State lives with the
 parameter, under "<rule>.<slot>".
 """
@@ -9,16 +9,12 @@ parameter, under "<rule>.<slot>".
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import KW_ONLY, dataclass, fields
 from typing import Any, ClassVar, Self
 
-import numpy as np
-
 from wyrm_py.errors import SettingError
 from wyrm_py.graph.op import Array
-from wyrm_py.graph.rows import RowArrays
 from wyrm_py.leaves import ParameterNode
 from wyrm_py.optim.bounds import (
     ABOVE_ZERO_OR_NONE,
@@ -29,9 +25,8 @@ from wyrm_py.optim.bounds import (
 )
 from wyrm_py.optim.formula import Formula, Formulas, formula
 from wyrm_py.optim.schedules import Schedule
+from wyrm_py.optim.update import Gradient, apply, catch_up, summed
 from wyrm_py.parameters import ParameterBlock
-
-Gradient = Array | RowArrays
 
 _PREPARED = "_formulas"  # kept until a setting changes
 
@@ -68,8 +63,30 @@ class Optimizer:
     `penalty` are lazy, and so is what a rule does to its state. l1 and l2 together
     are the elastic net.
 
-    A rule of one's own is a subclass with a `rule` and, where it needs them, `slots`,
-    `once`, and settings with their `bounds`.
+    Steps are counted per parameter where a rule needs it (Adam's t). The count lives
+    with the parameter, all workers advance it, and it is saved with the state. It is
+    exact in native code; workers of the NumPy engine may lose a count.
+
+    Examples
+    --------
+    A rule of one's own is a subclass; both engines run its text:
+
+    >>> class SignDescent(wp.Optimizer):
+    ...     rule = "value = value - learning_rate * sign(gradient)"
+
+    With state and a setting:
+
+    >>> from wyrm_py.optim.bounds import BELOW_ONE
+    >>> @dataclass(eq=False, repr=False)
+    ... class Signum(wp.Optimizer):
+    ...     bounds = {**wp.Optimizer.bounds, "beta": BELOW_ONE}
+    ...     beta: float = 0.9
+    ...     slots = ("average",)
+    ...     once = "fresh = 1 - beta"
+    ...     rule = (
+    ...         "average = beta * average + fresh * gradient\\n"
+    ...         "value = value - learning_rate * sign(average)"
+    ...     )
     """
 
     bounds: ClassVar[dict[str, Bound]] = {
@@ -272,7 +289,7 @@ class Optimizer:
                 continue
             before = joined.get(id(node.block))
             total = (
-                node._gradient if before is None else _sum(before[1], node._gradient)
+                node._gradient if before is None else summed(before[1], node._gradient)
             )
             joined[id(node.block)] = (node.block, total)
         self.apply(list(joined.values()))
@@ -281,14 +298,7 @@ class Optimizer:
 
     def apply(self, gradients: Sequence[tuple[ParameterBlock, Gradient]]) -> None:
         """Update parameters by gradients: clip, then penalties, then the rule."""
-        ready = [
-            (block, g.coalesced() if isinstance(g, RowArrays) else g)
-            for block, g in gradients
-        ]
-        with np.errstate(all="ignore"):
-            scale = self._norm_scale([g for _, g in ready])
-            for block, gradient in ready:
-                self._update(block, gradient, scale)
+        apply(self, gradients)
 
     def catch_up(
         self, parameters: Iterable[ParameterNode | ParameterBlock], rows: Any = ...
@@ -302,80 +312,13 @@ class Optimizer:
         ----------
         parameters : parameter nodes or blocks
         rows : int array of row numbers, in [0, R); all rows by default
+
+        Raises
+        ------
+        IndexRangeError
+            If a row number is negative or past the last row.
         """
         for given in parameters:
             block = given.block if isinstance(given, ParameterNode) else given
             if self.formulas().catches_up:
-                step = int(block.slot(self.slot_name("step"), "parameter"))
-                with np.errstate(all="ignore"):
-                    self._catch_up(block, rows, step)
-
-    def _norm_scale(self, gradients: Iterable[Gradient]) -> float:
-        if self.clip_norm is None:
-            return 1.0
-        arrays = (g.values if isinstance(g, RowArrays) else g for g in gradients)
-        norm = math.sqrt(sum(float(np.vdot(a, a)) for a in map(self._clipped, arrays)))
-        return min(1.0, self.clip_norm / norm) if norm > 0 else 1.0
-
-    def _clipped(self, gradient: Array) -> Array:
-        if self.clip is None:
-            return gradient
-        return np.clip(gradient, -self.clip, self.clip)
-
-    def _update(self, block: ParameterBlock, gradient: Gradient, scale: float) -> None:
-        """The one NumPy loop: rows if there are rows, else the whole array."""
-        formulas = self.formulas()
-        rows: Any = gradient.rows if isinstance(gradient, RowArrays) else ...
-        g = gradient.values if isinstance(gradient, RowArrays) else gradient
-        numbers = self.settings()
-        if formulas.counts:
-            step = block.slot(self.slot_name("step"), "parameter")
-            step += 1
-            numbers["step"] = float(step)
-        if formulas.catches_up:
-            self._catch_up(block, rows, int(step) - 1)
-            last = block.slot(self.slot_name("row_step"), "row")
-            last[rows] = np.maximum(last[rows], int(step))
-        formulas.once.run(numbers, np.float64)
-        number = block.dtype.type
-        names: dict[str, Any] = {k: number(v) for k, v in numbers.items()}
-        shape = block.value[rows].shape
-        names["gradient"] = self._clipped(g).reshape(shape) * number(scale)
-        self._rewrite(block, rows, formulas.rule, names)
-
-    def _catch_up(self, block: ParameterBlock, rows: Any, step: int) -> None:
-        formulas = self.formulas()
-        last = block.slot(self.slot_name("row_step"), "row")
-        missed = np.maximum(step - last[rows], 0)
-        last[rows] += missed
-        if not missed.any():
-            return
-        numbers: dict[str, Any] = {**self.settings(), "missed": np.float64(missed)}
-        formulas.missed_once.run(numbers, np.float64)
-        shape = (-1,) + (1,) * (block.value.ndim - 1) if block.value.ndim else ()
-        names = {k: np.asarray(v, block.dtype) for k, v in numbers.items()}
-        names = {k: v.reshape(shape) if v.ndim else v for k, v in names.items()}
-        self._rewrite(block, rows, formulas.missed, names)
-
-    def _rewrite(
-        self, block: ParameterBlock, rows: Any, lines: Formula, names: dict[str, Any]
-    ) -> None:
-        """Run lines over value and slots of some rows, and write these back."""
-        arrays = {slot: block.slot(self.slot_name(slot)) for slot in self.slots}
-        arrays["value"] = block.value
-        names.update({name: array[rows] for name, array in arrays.items()})
-        lines.run(names, block.dtype.type)
-        for name, array in arrays.items():
-            array[rows] = names[name]
-
-
-def _sum(a: Gradient, b: Gradient) -> Gradient:
-    if isinstance(a, RowArrays) and isinstance(b, RowArrays):
-        return a.joined(b)
-    dense, rows = (b, a) if isinstance(a, RowArrays) else (a, b)
-    total = np.array(dense)
-    if isinstance(rows, RowArrays):
-        rows.add_to(total)
-    else:
-        total += rows
-    return total
+                catch_up(self, block, rows)

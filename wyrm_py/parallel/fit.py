@@ -73,7 +73,8 @@ def fit(
     Parameters
     ----------
     loss : node of any shape; its elements are summed for the gradient
-    optimizer : SGD, Adagrad, ...; its settings may be changed by callbacks
+    optimizer : SGD, Adagrad, ...; its settings may be changed by callbacks. A
+        schedule starts at the optimizer's `epoch`, which then goes up with each epoch
     inputs : {node: column} for every input under the loss. A column has shape
         (N, *node.shape), axes of length one may be left out; a SparseInputNode
         takes CSR of N rows; a ragged index node a RaggedColumn, a pair (values,
