@@ -23,6 +23,7 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numba
 import numpy as np
@@ -54,8 +55,13 @@ def run_in_python(source: str) -> Callable[[int], float]:
     """Return `run` of a source as plain Python, without compiling anything."""
     plain = {name: getattr(runtime, name) for name in runtime.__all__}
     plain |= {name: getattr(functions, name) for name in functions.__all__}
-    plain["entry"] = plain["part"] = lambda function: function
-    plain["never_inline"] = lambda: None
+    parts: list[Callable[..., float]] = []
+
+    def part(*_kinds: object) -> Callable[..., Any]:
+        return lambda function: parts.append(function) or function
+
+    plain["entry"], plain["part"] = lambda function: function, part
+    plain["call"] = lambda _, number, *arguments: parts[int(number)](*arguments)
     imports = [line for line in source.splitlines() if not line.startswith("from ")]
     exec(compile("\n".join(imports), "<wyrm_py step>", "exec"), plain)
     run: Callable[[int], float] = plain["run"]

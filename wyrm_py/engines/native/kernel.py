@@ -7,7 +7,7 @@ scratch memory and run-time numbers of its own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from wyrm_py.engines.native import build, kernels
 from wyrm_py.engines.native.extents import Extent
+from wyrm_py.engines.native.runtime import place_of_part
 from wyrm_py.engines.native.slots import CONTROL, Slot
 from wyrm_py.engines.native.source import Source
 from wyrm_py.errors import ParameterError
@@ -58,6 +59,13 @@ class Own:
     """One of the kernel's own arrays: its control page, settings or the order."""
 
     name: str
+
+
+@dataclass(frozen=True)
+class Functions:
+    """The step's own functions: each process has them at addresses of its own."""
+
+    names: tuple[str, ...]
 
 
 @dataclass
@@ -116,6 +124,8 @@ def bind(
             return np.array(source.extents.sizes or [0], np.uint64)
         if slot.kind == "table":
             return slot.source[0]
+        if slot.kind == "functions":
+            return Functions(slot.source)
         if slot.kind == "kernel":
             return Compiled(slot.name) if compiled else np.zeros(1, np.uint64)
         if slot.kind in ("value", "state"):
@@ -173,13 +183,17 @@ class Kernel:
         self.names = binding.names
         self.table = aligned(2 * len(binding.names), np.uint64)
         self.arrays: list[Array] = [np.empty(0)] * len(binding.names)
+        self.module = build.load_module(binding.text) if binding.compiled else None
         pairs = zip(binding.entries, binding.dtypes, strict=True)
         for k, (entry, dtype) in enumerate(pairs):
             self.point(k, self._array(entry, dtype))
         self._require_apart(binding.entries)
         self.address = int(self.table.ctypes.data)
-        load = build.load if binding.compiled else build.run_in_python
-        self.call = load(binding.text)
+        self.call: Callable[[int], float] = (
+            build.run_in_python(binding.text)
+            if self.module is None
+            else self.module.run
+        )
 
     def _require_apart(self, entries: Sequence[Any]) -> None:
         """Raise a ParameterError if two parameters are the same memory.
@@ -198,6 +212,11 @@ class Kernel:
         if isinstance(entry, Own):
             own: Array = getattr(self, entry.name)
             return own
+        if isinstance(entry, Functions):
+            if self.module is None:
+                return np.zeros(len(entry.names), np.uint64)
+            parts = [getattr(self.module, name) for name in entry.names]
+            return np.array([place_of_part(one) for one in parts], np.uint64)
         if isinstance(entry, Compiled):
             return np.array([kernels.address(entry.name)], np.uint64)
         if isinstance(entry, Scratch):

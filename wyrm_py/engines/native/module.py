@@ -7,16 +7,17 @@ numbers it needs again and takes the values of earlier pieces from memory.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from wyrm_py.engines.native.elements import stream_name
 from wyrm_py.engines.native.extents import Extents
+from wyrm_py.engines.native.operands import type_name
 from wyrm_py.engines.native.rules import settings_lines
 from wyrm_py.engines.native.settings import Settings
-from wyrm_py.engines.native.slots import CONTROL, Slots
+from wyrm_py.engines.native.slots import CONTROL, Slot, Slots
 from wyrm_py.engines.native.writer import INDENT, Writer
 
 if TYPE_CHECKING:
@@ -53,7 +54,6 @@ class Module:
             slots.add("streams", np.uint64, "streams")
         if optimizer is not None:
             slots.add("settings", np.float64, "settings")
-        self.arguments = ", ".join(slot.name for slot in slots.slots)
         self.control = _control_lines(settings, streams)
         self.optimizer = optimizer
         self.loop = [*_start_lines(streams, settings.cut), *_loop_lines(settings)]
@@ -62,12 +62,15 @@ class Module:
         """Print a step as one function."""
         body, sizes = self.extents.resolve(body)
         head = [*self.control, *sizes, *self._numbers(body), *self.loop]
+        self.slots.add("functions", np.uint64, "functions", ("steps",))
         return self._print([], head, body)
 
     def print_cut(self, pieces: list[list[str]], loader: LeafLoader) -> str:
         """Print a step as several functions that one loop calls in turn."""
         functions: list[str] = []
         calls: list[str] = []
+        names = [f"piece{k}" for k in range(len(pieces))]
+        self.slots.add("functions", np.uint64, "functions", (*names, "steps"))
         for k, piece in enumerate(pieces):
             again = Writer(depth=0)
             if k:
@@ -76,19 +79,20 @@ class Module:
             text, more = self.extents.resolve(piece)
             head = [*self.control, *sizes, *more, *self._numbers(text)]
             head.append("total = f8(0)")
-            arguments = self._used([*head, *reload, *text])
+            used = self._used([*head, *reload, *text])
+            arguments = ", ".join(slot.name for slot in used)
             functions += [
-                "@part",
+                f"@part(u64, {_kinds(used)})",
                 f"def piece{k}(k, {arguments}):",
-                INDENT + "never_inline()",
                 *(INDENT + line for line in (*head, *reload)),
                 *(line[len(INDENT) :] for line in text),
                 INDENT + "return total",
                 "",
                 "",
             ]
-            calls.append(f"total = total + piece{k}(u64(k), {arguments})")
-        head = ["never_inline()", *self.control, *self.loop]
+            called = f"call(functions, u64({k}), u64(k), {arguments})"
+            calls.append(f"total = total + {called}")
+        head = [*self.control, *self.loop]
         return self._print(functions, head, [2 * INDENT + call for call in calls])
 
     def _numbers(self, lines: list[str]) -> list[str]:
@@ -97,18 +101,22 @@ class Module:
             return []
         return settings_lines(self.optimizer, _words(lines))
 
-    def _used(self, lines: list[str]) -> str:
+    def _used(self, lines: list[str]) -> list[Slot]:
         """Return the arrays that lines name: fewer arguments compile faster."""
         words = _words(lines)
-        return ", ".join(s.name for s in self.slots.slots if s.name in words)
+        return [slot for slot in self.slots.slots if slot.name in words]
 
     def _print(self, functions: list[str], head: list[str], body: list[str]) -> str:
+        slots = self.slots.slots
+        arguments = ", ".join(slot.name for slot in slots)
+        held = next(slot for slot in slots if slot.kind == "functions")
+        last = len(held.source) - 1
         lines = [
             HEADER,
             "",
             *functions,
-            "@part",
-            f"def steps({self.arguments}):",
+            f"@part({_kinds(slots)})",
+            f"def steps({arguments}):",
             *(INDENT + line for line in head),
             *body,
             INDENT + "return total",
@@ -118,10 +126,15 @@ class Module:
             "def run(address):",
             f"    table = array_at(address, u64({2 * len(self.slots.slots)}), u64)",
             *(INDENT + line for line in self.slots.unpacking()),
-            f"    return steps({self.arguments})",
+            f"    return call(functions, u64({last}), {arguments})",
             "",
         ]
         return "\n".join(lines)
+
+
+def _kinds(slots: Sequence[Slot]) -> str:
+    """Return the types of arrays as arguments of `runtime.part`."""
+    return ", ".join(f"[{type_name(slot.dtype)}]" for slot in slots)
 
 
 def _control_lines(settings: Settings, streams: int) -> list[str]:

@@ -25,7 +25,7 @@ SOURCE = '''\
 from wyrm_py.engines.native.runtime import *
 
 
-@part
+@part([u4], [u4], [u4], [u8])
 def fill(order, runs, pattern, numbers):
     total = numbers[u64(0)]
     size = numbers[u64(1)]

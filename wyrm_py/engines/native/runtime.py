@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import njit, types
-from numba.core import cgutils
-from numba.core.compiler import CompilerBase, DefaultPassBuilder
+from numba.core import cgutils, typed_passes, untyped_passes
+from numba.core.compiler import CompilerBase
+from numba.core.compiler_machinery import PassManager
 from numba.extending import intrinsic, overload, register_jitable
+from numba.np.numpy_support import from_dtype
 
 from wyrm_py.engines.functions import linear_power
 from wyrm_py.engines.native import functions as _functions  # noqa: F401 registers
@@ -25,6 +27,7 @@ __all__ = [
     "advance",
     "array_at",
     "block_copy",
+    "call",
     "coalesce",
     "entry",
     "f4",
@@ -36,7 +39,6 @@ __all__ = [
     "linear_power",
     "listed_product",
     "mix",
-    "never_inline",
     "part",
     "prefetch",
     "stream_start",
@@ -55,6 +57,22 @@ FASTMATH = {"reassoc", "nsz", "arcp", "contract", "afn"}
 _OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": FASTMATH}
 
 
+_PASSES = (
+    untyped_passes.TranslateByteCode,
+    untyped_passes.FixupArgs,
+    untyped_passes.IRProcessing,
+    untyped_passes.ReconstructSSA,
+    typed_passes.NopythonTypeInference,
+    typed_passes.PreLowerStripPhis,
+    typed_passes.IRLegalization,
+    typed_passes.AnnotateTypes,
+    typed_passes.NativeLowering,
+    typed_passes.NoPythonBackend,
+)
+"""What emitted text needs of Numba's pipeline: it has no closures, no literals to
+unroll and no array expressions (a fifth of the time of long steps)."""
+
+
 class NoAlias(CompilerBase):
     """Compiles a function whose array arguments never overlap.
 
@@ -64,12 +82,27 @@ class NoAlias(CompilerBase):
 
     def define_pipelines(self) -> list[Any]:
         self.state.flags.noalias = True
-        return [DefaultPassBuilder.define_nopython_pipeline(self.state)]
+        self.state.flags.no_cpython_wrapper = True
+        manager = PassManager("step")
+        for each in _PASSES:
+            manager.add_pass(each, each.__name__)
+        manager.finalize()
+        return [manager]
 
 
-def part(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile an inner function of a step; its arrays must not overlap."""
-    return njit(pipeline_class=NoAlias, **_OPTIONS)(function)  # type: ignore[no-any-return]
+def part(*kinds: Any) -> Callable[[Callable[..., Any]], Any]:
+    """Compile an inner function of a step; its arrays must not overlap.
+
+    kinds : types of the arguments, pointers to those in brackets
+    """
+    arguments = [
+        types.CPointer(from_dtype(np.dtype(kind[0])))
+        if isinstance(kind, list)
+        else from_dtype(np.dtype(kind))
+        for kind in kinds
+    ]
+    signature = types.float64(*arguments)
+    return njit(signature, pipeline_class=NoAlias, cache=True, **_OPTIONS)  # type: ignore[no-any-return]
 
 
 def entry(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -77,19 +110,42 @@ def entry(function: Callable[..., Any]) -> Callable[..., Any]:
     return njit("float64(uint64)", nogil=True, cache=True, **_OPTIONS)(function)  # type: ignore[no-any-return]
 
 
-@intrinsic
-def never_inline(_typing: Any) -> Any:
-    """Keep the function this is called in out of its callers.
+def place_of_part(compiled: Any) -> int:
+    """Return the address of the machine code of a `part`."""
+    (result,) = compiled.overloads.values()
+    return int(result.library.get_pointer_to_function(result.fndesc.llvm_func_name))
 
-    Else LLVM would merge the pieces of a cut step again and optimise them three
-    times over. No overload: it must stand in the very function it marks.
+
+def call(functions: Any, number: Any, *arguments: Any) -> Any:
+    """Call a part by its address: Numba would copy it and optimise it once more.
+
+    Plain Python gets another `call`, see `build.run_in_python`.
     """
+    raise NotImplementedError
 
-    def generate(context: Any, builder: Any, _signature: Any, _arguments: Any) -> Any:
-        builder.function.attributes.add("noinline")
-        return context.get_dummy_value()
 
-    return types.none(), generate
+@intrinsic
+def _call(_typing: Any, functions: Any, number: Any, arguments: Any) -> Any:
+    def generate(_context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        functions, number, packed = given
+        values = cgutils.unpack_tuple(builder, packed, len(signature.args[2].types))
+        result = cgutils.alloca_once(builder, ir.DoubleType())
+        error = cgutils.alloca_once(builder, cgutils.voidptr_t)  # parts raise nothing
+        taken = [result, error, *values]
+        kind = ir.FunctionType(ir.IntType(32), [value.type for value in taken])
+        address = builder.load(builder.gep(functions, [number]))
+        builder.call(builder.inttoptr(address, kind.as_pointer()), taken)
+        return builder.load(result)
+
+    return types.float64(functions, types.uint64, arguments), generate
+
+
+@overload(call)
+def _call_overload(functions: Any, number: Any, *arguments: Any) -> Any:
+    def native(functions: Any, number: Any, *arguments: Any) -> Any:
+        return _call(functions, number, arguments)
+
+    return native
 
 
 # -- memory ------------------------------------------------------------------

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wyrm_py.graph.limits import row_limits
 from wyrm_py.engines.native.extents import RAGGED
 from wyrm_py.engines.native.kernel import Kernel, bind
 from wyrm_py.engines.native.loading import ragged_parts
 from wyrm_py.engines.native.slots import CONTROL
 from wyrm_py.engines.native.source import Source, generate
 from wyrm_py.engines.plan import Plan, require_optimizer
+from wyrm_py.graph.limits import row_limits
 from wyrm_py.graph.op import Array
 from wyrm_py.leaves import LeafNode, ParameterNode, require_node, require_nodes
 from wyrm_py.nodes import Node
