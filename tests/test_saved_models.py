@@ -173,14 +173,29 @@ def test_copies_are_equal_and_independent_also_after_a_file(tmp_path):
 
 LAYERS = {
     "Activation": lambda: nn.Activation("leaky_relu"),
+    "AveragePool1d": lambda: nn.AveragePool1d(2),
+    "AveragePool2d": lambda: nn.AveragePool2d((2, 3)),
+    "AveragePool3d": lambda: nn.AveragePool3d(2, channels_last=True),
+    "Conv1d": lambda: nn.Conv1d(2, 3, 3, padding="same", padding_mode="reflective"),
+    "Conv2d": lambda: nn.Conv2d(
+        4, 6, (3, 2), (2, 1), ((1, 0), 2), groups=2, bias=False
+    ),
+    "Conv3d": lambda: nn.Conv3d(2, 3, 2, dilation=2, activation="relu", random_state=1),
     "Dense": lambda: nn.Dense(3, 2, "gelu", bias=False, dtype=np.float64),
     "Dropout": lambda: nn.Dropout(0.75),
     "Embedding": lambda: nn.Embedding(7, 3, random_state=5),
     "Flatten": lambda: nn.Flatten(),
+    "GlobalPool": lambda: nn.GlobalPool("max", channels_last=True),
     "GRU": lambda: nn.GRU(3, [4, 2], learn_initial=True),
     "GRUCell": lambda: nn.GRUCell(3, 4, True),
     "LSTM": lambda: nn.LSTM(3, 4, coupled=True),
     "LSTMCell": lambda: nn.LSTMCell(3, 4, True, True, dtype=np.float64),
+    "MaxPool1d": lambda: nn.MaxPool1d(3, 2),
+    "MaxPool2d": lambda: nn.MaxPool2d(2, (1, 2)),
+    "MaxPool3d": lambda: nn.MaxPool3d((1, 2, 2)),
+    "MinPool1d": lambda: nn.MinPool1d(3, 2),
+    "MinPool2d": lambda: nn.MinPool2d(2, (1, 2)),
+    "MinPool3d": lambda: nn.MinPool3d((1, 2, 2)),
     "Model": lambda: nn.Model(
         nn.Dense(3, 2), nn.losses.mse, wp.Adam(wp.schedules.Exponential(0.1, 0.5))
     ),
@@ -190,6 +205,9 @@ LAYERS = {
     "Sequential": lambda: nn.Sequential(nn.Dense(3, 3), nn.Dropout(0.5)),
     "SimpleGRU": lambda: nn.SimpleGRU(3, 4),
     "SimpleGRUCell": lambda: nn.SimpleGRUCell(3, 4),
+    "SumPool1d": lambda: nn.SumPool1d(3, 2),
+    "SumPool2d": lambda: nn.SumPool2d(2, (1, 2)),
+    "SumPool3d": lambda: nn.SumPool3d((1, 2, 2)),
 }
 
 

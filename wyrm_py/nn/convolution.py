@@ -20,7 +20,8 @@ from wyrm_py.nn.initialisers import (
 )
 from wyrm_py.nn.layer import Layer
 from wyrm_py.nodes import Node
-from wyrm_py.ops.padding import MODES, Amounts, pairs_of
+from wyrm_py.ops.convolution import checked_padding
+from wyrm_py.ops.padding import MODES, Amounts
 from wyrm_py.ops.windows import PerAxis, per_axis
 
 
@@ -88,12 +89,11 @@ class Convolution(Layer):
                 f'{name}: `padding_mode` must be "zero", "reflective" or '
                 f'"replicative", got {padding_mode!r}.'
             )
-        if not isinstance(padding, str):
-            padding = pairs_of(name, padding, self.axes)
         self.window = per_axis(name, "window", window, self.axes)
         self.stride = per_axis(name, "stride", stride, self.axes)
         self.dilation = per_axis(name, "dilation", dilation, self.axes)
-        self.padding, self.padding_mode = padding, padding_mode
+        self.padding = checked_padding(name, padding, self.axes)
+        self.padding_mode = padding_mode
         self.groups, self.channels_last = groups, channels_last
         self.activation = checked_activation(name, activation)
         rng = generator(random_state)

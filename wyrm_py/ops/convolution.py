@@ -21,7 +21,7 @@ from wyrm_py.errors import ShapeError
 from wyrm_py.graph.op import Array, Op, Spec, require_floats
 from wyrm_py.ops.convolution_text import ConvolutionText
 from wyrm_py.ops.methods import Methods
-from wyrm_py.ops.padding import Amounts
+from wyrm_py.ops.padding import Amounts, Pairs, pairs_of
 from wyrm_py.ops.windows import (
     PerAxis,
     Windows,
@@ -190,9 +190,20 @@ def _first(layout: Layout, x: Array) -> Array:
     return channels_first(x, layout.channels_last)
 
 
+def checked_padding(name: str, padding: Amounts | str, count: int) -> Pairs | str:
+    """Return (before, after) for each axis of space, or "same"."""
+    if not isinstance(padding, str):
+        return pairs_of(name, padding, count)
+    if padding != "same":
+        raise ShapeError(
+            f'{name}: `padding` must be numbers of cells or "same", got {padding!r}.'
+        )
+    return padding
+
+
 def same_padding(
     space: Sequence[int], window: Sequence[int], windows: Windows
-) -> tuple[tuple[int, int], ...]:
+) -> Pairs:
     """Return the padding that gives ceil(space / stride) windows; odd ones end."""
     pairs = []
     for n, reach, stride in zip(
@@ -255,17 +266,12 @@ class ConvolutionMethods(Methods):
         )
         (several,) = per_axis("convolve", "groups", groups, 1)
         op = Convolve(Layout(windows, several, channels_last))
-        amounts: Any = padding
-        if isinstance(padding, str):
-            if padding != "same":
-                raise ShapeError(
-                    f'convolve: `padding` must be numbers of cells or "same", got '
-                    f"{padding!r}."
-                )
+        amounts = checked_padding("convolve", padding, count)
+        if isinstance(amounts, str):
             space = space_of(self.shape, channels_last)
             window = per_axis("convolve", "window", other.shape[2:], count)
             amounts = same_padding(space, window, windows)
-        if amounts == 0:
+        if not any(map(any, amounts)):
             return self._apply(op, other)
         padded = self.pad(amounts, padding_mode, channels_last=channels_last)
         return padded._apply(op, other)
