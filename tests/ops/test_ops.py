@@ -22,6 +22,9 @@ ELSEWHERE = {
     "SampleUniform": "draws; test_sampling.py",
     "SamplePopular": "draws; test_sampling.py",
     "SampleWarp": "draws; test_sampling.py",
+    "Scan": "a loop; test_scan.py",
+    "Repeat": "makes states of a batch; test_scan.py",
+    "Uncut": "cuts gradients of a loop; test_scan.py",
 }
 
 

@@ -3,6 +3,7 @@
 Run as a script, with tests/ on PYTHONPATH, it writes the golden file anew.
 """
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -92,8 +93,9 @@ def test_the_text_is_a_python_module_of_reasonable_width():
     text = emitted(bpr())
     compile(text, "step", "exec")
     assert "\t" not in text
-    longest = max(len(line) for line in text.splitlines() if " steps(" not in line)
-    assert longest <= 120
+    listing = re.compile(r" steps\(|^@part|return call\(")  # all arrays on one line
+    lines = [line for line in text.splitlines() if not listing.search(line)]
+    assert max(map(len, lines)) <= 120
 
 
 def test_names_that_are_no_identifiers_or_taken_are_replaced():
