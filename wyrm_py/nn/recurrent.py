@@ -8,7 +8,7 @@ makes of the inputs alone is one matrix product over all steps, before the loop.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,6 +19,7 @@ from wyrm_py.leaves import Constant, ParameterNode
 from wyrm_py.nn.initialisers import (
     Initialiser,
     RandomState,
+    checked_shape,
     generator,
     parameter,
     uniform,
@@ -55,8 +56,9 @@ class Cell(Layer):
         random_state: RandomState = None,
         dtype: DTypeLike = np.float32,
     ) -> None:
+        checked_shape(type(self).__name__, (inputs, hidden))
         rng = generator(random_state)
-        bound = 1.0 / math.sqrt(hidden) if hidden else 1.0
+        bound = 1.0 / math.sqrt(hidden)
         chosen = initialiser or uniform(-bound, bound)
         wide = self._gates() * hidden
         self.input_weight = parameter(chosen, (inputs, wide), rng, dtype)
@@ -78,16 +80,13 @@ class Cell(Layer):
 
     def project(self, x: Node) -> Node:
         """Return what the gates take from inputs (..., inputs), of any steps."""
-        inputs, wide = self.input_weight.shape
+        inputs = self.input_weight.shape[0]
         if not x.shape or x.shape[-1] != inputs:
             raise ShapeError(
                 f"{type(self).__name__}: the last axis must have length {inputs}, the "
                 f"cell's inputs, got a value of shape {x.shape}."
             )
-        if len(x.shape) <= 2:
-            return x.dot(self.input_weight) + self.bias
-        rows = x.reshape(-1, inputs).dot(self.input_weight) + self.bias
-        return rows.reshape(-1, *x.shape[1:-1], wide)
+        return x @ self.input_weight + self.bias
 
     def step(self, state: Any, projected: Node) -> tuple[Any, Node]:
         """Return the state after a step, and its output, from projected inputs."""
@@ -95,7 +94,21 @@ class Cell(Layer):
 
     def forward(self, state: Any, x: Node) -> tuple[Any, Node]:
         """Return the state after one step, and its output: a body for `scan`."""
+        self.require_state(state)
         return self.step(state, self.project(x))
+
+    def require_state(self, state: Any) -> None:
+        """Raise a ShapeError unless a state has the form and the width of `start`."""
+        parts = state if isinstance(state, tuple | list) else [state]
+        if len(parts) != self.states or not all(
+            isinstance(part, Node) and part.shape[-1:] == (self.hidden,)
+            for part in parts
+        ):
+            form = "a node" if self.states == 1 else f"a tuple of {self.states} nodes"
+            raise ShapeError(
+                f"{type(self).__name__}: the state must be {form}, the last axis of "
+                f"length {self.hidden}, got {state!r}."
+            )
 
     def start(self, like: Node | None = None) -> Any:
         """Return the initial state, (hidden,) each, zeros unless it is learned.
@@ -117,7 +130,7 @@ class RNNCell(Cell):
     """h' = tanh(x W + h U + b) (Elman, "Finding structure in time", 1990)."""
 
     def step(self, state: Node, projected: Node) -> tuple[Node, Node]:
-        h = (projected + state.dot(self.hidden_weight)).tanh()
+        h = (projected + state @ self.hidden_weight).tanh()
         return h, h
 
 
@@ -144,7 +157,7 @@ class GRUCell(Cell):
 
     def step(self, state: Node, projected: Node) -> tuple[Node, Node]:
         r, z, n = projected.chunk(3, axis=-1)
-        hr, hz, hn = state.dot(self.hidden_weight).chunk(3, axis=-1)
+        hr, hz, hn = (state @ self.hidden_weight).chunk(3, axis=-1)
         update = (z + hz).sigmoid()
         candidate = (n + (r + hr).sigmoid() * (hn + self.candidate_bias)).tanh()
         h = candidate + update * (state - candidate)
@@ -161,7 +174,7 @@ class SimpleGRUCell(Cell):
     gates = 2
 
     def step(self, state: Node, projected: Node) -> tuple[Node, Node]:
-        a, f = (projected + state.dot(self.hidden_weight)).sigmoid().chunk(2, axis=-1)
+        a, f = (projected + state @ self.hidden_weight).sigmoid().chunk(2, axis=-1)
         h = f + a * (state - f)
         return h, h
 
@@ -200,7 +213,7 @@ class LSTMCell(Cell):
         self, state: tuple[Node, Node], projected: Node
     ) -> tuple[tuple[Node, Node], Node]:
         h, c = state
-        gates = (projected + h.dot(self.hidden_weight)).chunk(self._gates(), axis=-1)
+        gates = (projected + h @ self.hidden_weight).chunk(self._gates(), axis=-1)
         forget = gates[0].sigmoid()
         if self.coupled:
             candidate = gates[1].tanh()
@@ -260,13 +273,13 @@ class Recurrent(Layer):
         dtype: DTypeLike = np.float32,
         **settings: Any,
     ) -> None:
-        widths = [hidden] if isinstance(hidden, int | np.integer) else list(hidden)
+        self.stacked = isinstance(hidden, Iterable)
+        widths = list(hidden) if isinstance(hidden, Iterable) else [hidden]
         if not widths:
             raise SettingError(
                 f"{type(self).__name__}: hidden must be a width or a list of at least "
                 f"one, got {hidden!r}."
             )
-        self.stacked = not isinstance(hidden, int | np.integer)
         rng = generator(random_state)
         self.cells = [
             self._cell(before, width, learn_initial, initialiser, rng, dtype, settings)
@@ -313,14 +326,15 @@ class Recurrent(Layer):
             )
         if initial is None:
             initial = self.start(None if ragged is not None else x)
-        states = list(initial) if self.stacked else [initial]
-        if len(states) != len(self.cells):
+        states = initial if self.stacked else [initial]
+        if not isinstance(states, tuple | list) or len(states) != len(self.cells):
             raise ShapeError(
                 f"{type(self).__name__}: takes one initial state for each of its "
-                f"{len(self.cells)} cells, got {len(states)}."
+                f"{len(self.cells)} cells, in a tuple, got {initial!r}."
             )
         finals = []
         for cell, state in zip(self.cells, states, strict=True):
+            cell.require_state(state)
             x, final = scan(
                 cell.step,
                 cell.project(x),
