@@ -76,12 +76,15 @@ class ProductWriter:
             place = layout(x)
             if place is None:
                 raise LookupError("a product needs operands with strides")
-            places += [place.array, place.start, *place.strides[:strides]]
-        lengths = (*out.extents, a.extents[1])
-        kernel = self.writer.slots.kernel("gemm", out.dtype)
-        texts = [*places, *(length.text for length in lengths), f"u64({int(add)})"]
-        self.writer.line(f"gemm({kernel}, {', '.join(texts)})")
-        self.writer.loops_written += 1
+            places.append(
+                ", ".join([place.array, place.start, *place.strides[:strides]])
+            )
+        lengths = [length.text for length in (*out.extents, a.extents[1])]
+        writer = self.writer
+        writer.loops_written += 1
+        writer.line(f"gemm({writer.slots.kernel('gemm', out.dtype)}, {places[0]},")
+        writer.line(f"     {places[1]}, {places[2]},")
+        writer.line(f"     {', '.join(lengths)}, u64({int(add)}))")
 
 
 def _axes(x: Operand) -> tuple[str, ...]:
