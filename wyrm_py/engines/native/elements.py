@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from wyrm_py.engines.native.groups import (
@@ -13,6 +14,7 @@ from wyrm_py.engines.native.groups import (
     value_inputs,
     wide,
 )
+from wyrm_py.engines.native.nests import joined, nest
 from wyrm_py.engines.native.operands import Operand, buffer
 from wyrm_py.graph.op import Reduction
 
@@ -90,16 +92,19 @@ class GroupWriter:
             for member in group.members:
                 self._write_own_loops(member)
             return
-        split = len(group.space) if group.split is None else group.split
+        space = group.space
+        split = len(space) if group.split is None else group.split
         writer, sums = self.writer, []
-        with writer.loops(group.space[:split]) as outer:
+        loops = joined(space, partial(self._touched, group, split), (split,))
+        outside = [axes for axes in loops if axes[0] < split]
+        with nest(writer, space, outside) as outer:
             for member in group.members:
                 if isinstance(member.op, Reduction) and self._is_sum(member):
                     sums.append(member)
                     out = self.operands[member.outputs[0]]
                     start = "-inf" if member.op.combine == "max" else "0"
                     writer.line(f"{self._total(member)} = {out.type}({start})")
-            with writer.loops(group.space[split:]) as inner:
+            with nest(writer, space, loops[len(outside) :]) as inner:
                 for member in group.members:
                     self._write_element(member, [*outer, *inner])
             for member in sums:
@@ -121,8 +126,21 @@ class GroupWriter:
         single = not wide(self.extents.shapes[out])
         return out in self.grouping.in_memory or (self.cut and single)
 
-    def _write_element(self, application: Application, index: list[str]) -> None:
-        """Write one element's line, in the innermost loop of a group."""
+    def _touched(self, group: Group, split: int, index: list[str]) -> Iterator[str]:
+        """Give the texts of all elements a group reads and writes at an index."""
+        for member in group.members:
+            out = member.outputs[0]
+            places, own = self._places(member, index)
+            for node in value_inputs(member):
+                yield self.operands[node].aligned(places)
+            if isinstance(member.op, Reduction) and self._is_sum(member):
+                own = self._places_outside(out, index[:split])
+            yield self.operands[out].at(*own)
+
+    def _places(
+        self, application: Application, index: Sequence[str]
+    ) -> tuple[list[str], list[str]]:
+        """Return the index of the inputs' broadcast, and that of the value."""
         out = application.outputs[0]
         gone: tuple[int, ...] = ()
         if isinstance(application.op, Reduction):
@@ -132,6 +150,18 @@ class GroupWriter:
             whole = self.extents.shapes[out]
         free = iter(index)
         places = ["0" if e.is_one else next(free) for e in whole]
+        kept = [place for k, place in enumerate(places) if k not in gone]
+        return places, kept[len(kept) - len(out.shape) :]
+
+    def _places_outside(self, out: Node, index: Sequence[str]) -> list[str]:
+        """Return the index of a sum, given the loops outside it."""
+        free = iter(index)
+        return ["0" if e.is_one else next(free) for e in self.extents.shapes[out]]
+
+    def _write_element(self, application: Application, index: list[str]) -> None:
+        """Write one element's line, in the innermost loop of a group."""
+        out = application.outputs[0]
+        places, own = self._places(application, index)
         text = self._expression(application, places)
         if isinstance(application.op, Reduction) and self._is_sum(application):
             total = self._total(application)
@@ -145,8 +175,6 @@ class GroupWriter:
             # readers in this nest take the element from a local
             value = f"e{self.number[out]}"
             self.writer.line(f"{value} = {text}")
-            kept = [place for k, place in enumerate(places) if k not in gone]
-            own = kept[len(kept) - len(out.shape) :]
             self.writer.line(f"{self.operands[out].at(*own)} = {value}")
         else:
             self.writer.line(f"{name} = {text}")
@@ -154,11 +182,8 @@ class GroupWriter:
     def _store_sum(self, application: Application, outer: list[str]) -> None:
         out = application.outputs[0]
         if self._is_stored(out):
-            free = iter(outer)
-            places = ["0" if e.is_one else next(free) for e in self.extents.shapes[out]]
-            self.writer.line(
-                f"{self.operands[out].at(*places)} = {self._total(application)}"
-            )
+            place = self.operands[out].at(*self._places_outside(out, outer))
+            self.writer.line(f"{place} = {self._total(application)}")
 
     def _expression(self, application: Application, places: list[str]) -> str:
         """Return the text of an op's expression for one element."""
@@ -204,14 +229,23 @@ class GroupWriter:
         whole, gone = reduced_axes(application, self.extents.shapes)
         target = self.operands[out]
         largest = isinstance(op, Reduction) and op.combine == "max"
-        self.writer.fill(target, "-inf" if largest else "0")
-        with self.writer.loops(whole) as index:
-            text = self._expression(application, index)
+
+        def place(index: Sequence[str]) -> str:
             places = [i for k, i in enumerate(index) if k not in gone]
             if len(places) != len(target.extents):
                 lead = len(whole) - len(target.extents)
                 places = ["0" if k in gone else i for k, i in enumerate(index)][lead:]
-            at = target.at(*places)
+            return target.at(*places)
+
+        def touched(index: list[str]) -> Iterator[str]:
+            yield place(index)
+            for node in value_inputs(application):
+                yield self.operands[node].aligned(index)
+
+        self.writer.fill(target, "-inf" if largest else "0")
+        with nest(self.writer, whole, joined(whole, touched)) as index:
+            text = self._expression(application, index)
+            at = place(index)
             both = f"maximum({at}, {text})" if largest else f"{at} + {text}"
             self.writer.line(f"{at} = {both}")
 

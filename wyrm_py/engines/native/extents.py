@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from typing import TYPE_CHECKING
 
 from wyrm_py.errors import CompileError, ShapeError
@@ -56,6 +57,16 @@ class Extent:
     def is_one(self) -> bool:
         """Whether the length is the literal 1."""
         return self.fixed == 1
+
+    @classmethod
+    def product(cls, extents: Sequence[Extent]) -> Extent:
+        """Return the length of axes in one row, as the bound of a loop."""
+        if len(extents) == 1:
+            return extents[0]
+        lengths = [extent.fixed for extent in extents if extent.fixed is not None]
+        if len(lengths) == len(extents):
+            return fixed(prod(lengths))
+        return cls(" * ".join(extent.text for extent in extents), None)
 
 
 _PLACEHOLDER = re.compile(r"\blength(\d+)_\b")

@@ -8,6 +8,7 @@ are the coefficients of that text.
 from __future__ import annotations
 
 import ast
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from wyrm_py.engines.native.operands import Operand, group, plus, times
@@ -40,6 +41,20 @@ def layout(operand: Operand) -> Layout | None:
     start = terms.get("", "u64(0)")
     strides = tuple(terms.get(axis, "u64(0)") for axis in axes)
     return Layout(tree.value.id, start, strides)
+
+
+def strides_of(text: str, axes: Sequence[str]) -> list[str] | None:
+    """Return how far apart in memory an element's neighbours along each axis lie.
+
+    "0" along an axis that the text does not name; None as for `layout`.
+    """
+    if not any(axis in text for axis in axes):
+        return ["0"] * len(axes)
+    tree = ast.parse(text, mode="eval").body
+    if not isinstance(tree, ast.Subscript) or not isinstance(tree.value, ast.Name):
+        return None
+    terms = _linear(tree.slice, set(axes))
+    return None if terms is None else [terms.get(axis, "0") for axis in axes]
 
 
 def _linear(tree: ast.expr, axes: set[str]) -> _Terms | None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from wyrm_py.engines.native.extents import Extent, fixed
 from wyrm_py.engines.native.layout import layout
+from wyrm_py.engines.native.nests import joined, nest
 from wyrm_py.engines.native.operands import Operand, plus
 from wyrm_py.engines.native.products import ProductWriter
 
@@ -95,7 +96,8 @@ class Writer:
 
     def fill(self, out: Operand, number: str) -> None:
         """Write a number into every element of `out`."""
-        with self.loops(out.extents) as index:
+        loops = joined(out.extents, lambda index: [out.at(*index)])
+        with nest(self, out.extents, loops) as index:
             self.line(f"{out.at(*index)} = {out.type}({number})")
 
     @property
