@@ -1,11 +1,15 @@
 """SGD and Adagrad against their formulas, by rows and densely, in both engines."""
 
+from functools import partial
+from unittest import mock
+
 import numpy as np
 import pytest
 from stepping import numpy_step, plain_step, unchanged
 
 import wyrm_py as wp
 from wyrm_py import errors
+from wyrm_py.parallel import fit
 
 ROWS = np.array([3, 1, 3, 0])
 WEIGHTS = np.arange(1.0, 13.0).reshape(4, 3) / 4
@@ -342,3 +346,42 @@ def test_settings_changed_later_take_effect_in_a_compiled_step():
         assert not np.array_equal(results[0], start)
         if name == "learning_rate":
             assert step.source == text
+
+
+# -- several backward passes before a step ------------------------------------------
+
+
+@every_optimizer
+def test_steps_of_eight_examples_lose_none_of_the_last_three(make):
+    """wyrm's synchronised optimizer never applied a remainder."""
+    given, weights = np.arange(19) % 5, np.arange(1.0, 20.0) / 10
+
+    def remaining(taken):
+        return [slice(k, min(k + 8, taken)) for k in range(0, taken, 8)]
+
+    gradients = []
+    for part in remaining(19):
+        gradients.append(np.zeros((5, 3)))
+        np.add.at(gradients[-1], given[part], weights[part, None])
+    expected = closed_form(make, table().value, gradients)
+
+    node, row = table(), wp.IndexInputNode([0])
+    weight = wp.InputNode([[0.0]], np.float64)
+    loss, optimizer = (node.index(row) * weight).sum(), OPTIMIZERS[make]()
+    for part in remaining(19):
+        for k in range(19)[part]:
+            row.set_value([given[k]])
+            weight.set_value(weights[k])
+            loss.forward()
+            loss.backward()
+        optimizer.step([node])
+    np.testing.assert_allclose(node.value, expected, rtol=1e-12, atol=1e-12)
+
+    trained = table()
+    row, weight = wp.IndexInputNode([0]), wp.InputNode([[0.0]], np.float64)
+    loss = (trained.index(row) * weight).sum(axis=1)
+    inputs = {row: given, weight: weights}
+    settings = {"batch_size": 8, "shuffle": False, "mode": "synchronous"}
+    with mock.patch.object(fit, "bind", partial(fit.bind, compiled=False)):
+        wp.fit(loss, OPTIMIZERS[make](), inputs, progress=False, **settings)
+    np.testing.assert_allclose(trained.value, expected, rtol=1e-12, atol=1e-12)
