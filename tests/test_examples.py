@@ -1,5 +1,6 @@
 """Each example is run as a user would, and what it prints must be true."""
 
+import json
 import re
 import struct
 import subprocess
@@ -34,6 +35,8 @@ def test_linear_regression_finds_the_line_three_times():
         "compiled",
         "fitted",
     ]
+    several = numbers(r"([\d.]+)(?= [abc+]|$)", printed.splitlines()[-1])
+    assert several == pytest.approx([1, 2, 3, 5], abs=0.01)
 
 
 def test_hogwild_workers_of_joblib_train_one_model():
@@ -52,12 +55,63 @@ def test_matrix_factorization_finds_the_planted_tastes():
     assert "with 2 workers" in printed
 
 
+def test_factorization_ends_with_small_errors_in_every_mode():
+    lines = run("factorization_modes.py").splitlines()
+    before, *after = [numbers(r"error (\S+?),?(?= |$)", line)[0] for line in lines]
+    assert before > 0.05
+    ways = [line.split()[0] for line in lines[1:]]
+    assert ways == ["single", "hogwild", "synchronous"]
+    assert max(after) < 1e-6
+    for line in (lines[1], lines[3]):
+        assert line.endswith(", the same bits again")
+
+
+def test_movielens_search_logs_its_trials_and_beats_popularity(tmp_path):
+    log = tmp_path / "trials.json"
+    first = run("movielens_search.py", "--trials", 2, "--log", log)
+    logged = json.loads(log.read_text())
+    assert [json.loads(line) for line in first.splitlines()[:-1]] == logged
+    second = run("movielens_search.py", "--trials", 2, "--log", log)
+    trials = json.loads(log.read_text())
+    assert len(trials) == 4
+    assert all(trial in trials for trial in logged)
+    assert trials == sorted(trials, key=lambda trial: -trial["mrr"])
+    found, popular = numbers(r"(?:MRR|popularity) ([\d.]+)", second)
+    assert found > popular + 0.1
+
+
 def test_dynamic_graph_has_exact_values_and_gradients():
     assert run("dynamic_graph.py").splitlines() == [
         "c     = 195300",
         "dc/da = 232420",
         "dc/db = 97650",
     ]
+
+
+def test_mlp_learns_a_function_and_its_derivatives():
+    printed = run("mlp_regression.py")
+    before, after = numbers(r"error \w+ +([\d.]+)", printed)[:2]
+    assert before > 1
+    assert after < 0.01
+    slopes = numbers(r"error of d/d\w = \w+ \w ([\d.]+)", printed)
+    assert len(slopes) == 2
+    assert max(slopes) < 0.05
+
+
+def test_csv_with_words_is_learned_and_its_weights_come_back():
+    printed = run("csv_quickstart.py")
+    before, trained, another, restored = numbers(r"accuracy ([\d.]+)", printed)
+    assert max(before, another) < 0.6
+    assert trained == restored == 1
+    assert printed.endswith("the outputs are the same: True\n")
+
+
+def test_gan_generates_points_like_the_data():
+    data, first, *_, last = run("gan.py").splitlines()
+    wanted, before, after = (numbers(r" (-?\d\.\d+)", s) for s in (data, first, last))
+    assert len(wanted) == 5
+    assert before != pytest.approx(wanted, abs=0.5)
+    assert after == pytest.approx(wanted, abs=0.15)
 
 
 def test_own_op_trains_with_both_engines_and_has_the_right_gradient():
