@@ -79,8 +79,8 @@ def main() -> None:
         wp.save(path, model.parameters())
         wp.load(path, other.parameters())
     print(f"restored accuracy {accuracy(other, animals):.2f}")
-    outputs = [each.predict(animals.records) for each in (model, other)]
-    print(f"the outputs are the same: {np.array_equal(*outputs)}")
+    wanted, found = model.predict(animals.records), other.predict(animals.records)
+    print(f"the outputs are the same: {np.array_equal(wanted, found)}")
 
 
 if __name__ == "__main__":
