@@ -6,7 +6,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from wyrm_py.engines.native import kernels, runtime
+from wyrm_py.engines.native import kernel_calls, kernels
 
 CANARY = 7.0
 SHAPES = [
@@ -38,7 +38,7 @@ def in_python(to, b):
         (x.ctypes.data - whole.ctypes.data) // x.itemsize
         for x, whole in zip((to, b), flat, strict=True)
     ]
-    runtime.block_copy(
+    kernel_calls.block_copy(
         np.zeros(1, np.uint64),
         *(flat[0], starts[0], *strides(to)),
         *(flat[1], starts[1], *strides(b)),

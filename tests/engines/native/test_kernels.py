@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from wyrm_py.engines.native import kernels, runtime
+from wyrm_py.engines.native import kernel_calls, kernels
 
 BOTH = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 CANARY = 7.0
@@ -47,7 +47,7 @@ def call_twin(c, a, b, more):
         start = (view.ctypes.data - base.ctypes.data) // view.itemsize
         places.append((base.reshape(-1), start))
     (flat_c, at_c), (flat_a, at_a), (flat_b, at_b) = places
-    runtime.gemm(
+    kernel_calls.gemm(
         np.zeros(1, np.uint64),
         *(flat_c, at_c, strides(c)[0]),
         *(flat_a, at_a, *strides(a)),
@@ -216,4 +216,4 @@ def test_the_same_call_gives_the_same_bits_wherever_operands_lie(dtype):
 def test_the_plain_python_form_refuses_to_leave_its_arrays():
     flat, kernel = np.zeros(6), np.zeros(1, np.uint64)
     with pytest.raises((ValueError, TypeError), match="buffer|strides"):
-        runtime.gemm(kernel, flat, 0, 3, flat, 0, 3, 1, flat, 1, 3, 1, 2, 3, 2, 0)
+        kernel_calls.gemm(kernel, flat, 0, 3, flat, 0, 3, 1, flat, 1, 3, 1, 2, 3, 2, 0)

@@ -5,7 +5,7 @@ import ctypes
 import numpy as np
 import pytest
 
-from wyrm_py.engines.native import kernels, runtime
+from wyrm_py.engines.native import kernel_calls, kernels
 
 CANARY = 7.0
 SIZES = [
@@ -30,7 +30,7 @@ def by_kernel(c, c_row, a, rows, columns, b, shifts, sizes, more):
 def in_python(c, c_row, a, rows, columns, b, shifts, sizes, more):
     kernel = np.zeros(1, np.uint64)
     left, right = (a, 0, rows, columns), (b, 0, shifts)
-    runtime.listed_product(kernel, c, 0, c_row, *left, *right, *sizes, more)
+    kernel_calls.listed_product(kernel, c, 0, c_row, *left, *right, *sizes, more)
 
 
 @pytest.mark.parametrize("product", [by_kernel, in_python])

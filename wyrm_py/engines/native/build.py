@@ -30,6 +30,7 @@ import numpy as np
 from numba.core.errors import NumbaError
 
 import wyrm_py.engines.functions as functions
+import wyrm_py.engines.native.kernel_calls as kernel_calls
 import wyrm_py.engines.native.runtime as runtime
 from wyrm_py.errors import CompileError
 
@@ -53,8 +54,9 @@ def load_module(source: str) -> ModuleType:
 
 def run_in_python(source: str) -> Callable[[int], float]:
     """Return `run` of a source as plain Python, without compiling anything."""
-    plain = {name: getattr(runtime, name) for name in runtime.__all__}
-    plain |= {name: getattr(functions, name) for name in functions.__all__}
+    plain: dict[str, Any] = {}
+    for module in (functions, kernel_calls, runtime):
+        plain |= {name: getattr(module, name) for name in module.__all__}
     parts: list[Callable[..., float]] = []
 
     def part(*_kinds: object) -> Callable[..., Any]:

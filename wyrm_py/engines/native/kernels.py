@@ -3,7 +3,7 @@
 Each is a module of its own in the folder of compiled steps, so that no step pays
 for compiling it again, and a step without it loads nothing. A step finds the
 address in a slot of kind "kernel", named `<family>_<dtype>`, and calls it with
-`runtime.call_kernel`. Sums run in one order: equal shapes give equal bits.
+`kernel_calls.call_kernel`. Sums run in one order: equal shapes give equal bits.
 """
 
 from __future__ import annotations

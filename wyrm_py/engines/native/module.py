@@ -32,6 +32,7 @@ HEADER = '''\
 """A training step printed by wyrm_py; safe to delete."""
 
 from wyrm_py.engines.functions import *
+from wyrm_py.engines.native.kernel_calls import *
 from wyrm_py.engines.native.runtime import *
 '''
 
@@ -75,9 +76,9 @@ class Module:
             again = Writer(depth=0)
             if k:
                 loader.write_again(again)
-            reload, sizes = self.extents.resolve(again.lines)
-            text, more = self.extents.resolve(piece)
-            head = [*self.control, *sizes, *more, *self._numbers(text)]
+            lines, sizes = self.extents.resolve([*again.lines, *piece])
+            reload, text = lines[: len(again.lines)], lines[len(again.lines) :]
+            head = [*self.control, *sizes, *self._numbers(text)]
             head.append("total = f8(0)")
             used = self._used([*head, *reload, *text])
             arguments = ", ".join(slot.name for slot in used)

@@ -70,7 +70,7 @@ class ProductWriter:
             writer.line(f"{out.at(i, j)} = {total}")
 
     def _gemm(self, out: Operand, a: Operand, b: Operand, add: bool) -> None:
-        """Write the call of the kernel; see `runtime.gemm`."""
+        """Write the call of the kernel; see `kernel_calls.gemm`."""
         places = []
         for x, strides in ((out, 1), (a, 2), (b, 2)):
             place = layout(x)

@@ -145,7 +145,7 @@ class Writer:
         sizes: Sequence[int],
         accumulate: bool = False,
     ) -> None:
-        """Write the product of parts of arrays; see `runtime.listed_product`.
+        """Write the product of parts of arrays; see `kernel_calls`.
 
         out : array, start, numbers from row to row
         left : array, start, tables of rows and of columns
@@ -189,7 +189,7 @@ class Writer:
         return self.view(copied, (length,), copied.flat)  # type: ignore[arg-type]
 
     def block_copy(self, out: Operand, x: Operand) -> None:
-        """Copy `x` into `out`, up to four axes of one shape; see the runtime's."""
+        """Copy `x` into `out`, up to four axes of one shape; see `kernel_calls`."""
         to, source = layout(out), layout(x)
         fits = out.dtype == x.dtype and len(out.extents) <= AXES
         if to is None or source is None or not fits:
