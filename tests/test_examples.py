@@ -166,3 +166,10 @@ def test_examples_are_short_and_start_from_a_question(path):
     assert len(text.splitlines()) < MAX_LINES
     assert text.split("\n", 1)[0].endswith("?")
     assert path.name in Path(__file__).read_text(encoding="utf-8"), "has no test"
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda p: p.name)
+def test_the_readme_lists_examples_with_their_questions(path):
+    question = path.read_text(encoding="utf-8").splitlines()[0].removeprefix('"""')
+    readme = EXAMPLES.parent.joinpath("README.md").read_text(encoding="utf-8")
+    assert f"| `{path.name}` | {question} |" in readme
