@@ -51,7 +51,7 @@ def scan(
         padding. `initial` is the state each of them starts from, of one example;
         `final` is (b, ...), one for each
     reverse : start from the last element; outputs stay in the order of the sequence
-    truncate : int > 0; gradients stop at each multiple of so many elements
+    truncate : int > 0; gradients stop at each multiple of so many steps
 
     Returns
     -------

@@ -338,6 +338,41 @@ def test_truncated_gradients_are_those_of_stretches(length):
         np.testing.assert_allclose(one, expected, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("ragged", [False, True])
+def test_truncation_of_a_reversed_loop_is_that_of_the_reversed_sequence(ragged):
+    """Row numbers as the sequence; 5 steps: the last would be a multiple of two."""
+    table, u, h = parameters((6, 3), (3, 3), (3,))
+
+    def body(h, row):
+        h = (h.dot(u) + table.index(row)).tanh()
+        return h, h
+
+    def loss(numbers, reverse):
+        rows = wp.IndexInputNode(numbers, capacity=5)
+        outputs, final = wp.scan(
+            body,
+            rows,
+            h,
+            ragged=rows if ragged else None,
+            reverse=reverse,
+            truncate=2,
+        )
+        return outputs.square().sum() + telling(final)
+
+    back, forth = loss([1, 4, 0, 5, 1], True), loss([1, 5, 0, 4, 1], False)
+    nodes = [table, u, h]
+    for node in nodes:
+        np.testing.assert_allclose(
+            wp.gradient(back, node).value, wp.gradient(forth, node).value, rtol=1e-12
+        )
+    assert np.abs(wp.gradient(back, h).value).min() > 0
+    _, taken = updates(plain_step(back, wp.SGD(1.0)), nodes)
+    for node, one in zip(nodes, taken, strict=True):
+        np.testing.assert_allclose(
+            one, wp.gradient(back, node).value, rtol=1e-9, atol=1e-12
+        )
+
+
 # -- lengths --------------------------------------------------------------------
 
 

@@ -72,7 +72,7 @@ class Scan(Op):
     backwards : from the last element to the first
     ragged : the sequences of several examples stand one after the other, each
         starts from a state of its own
-    truncate : gradients stop at each multiple of this many elements; 0 never
+    truncate : gradients stop at each multiple of this many steps; 0 never
     """
 
     body: Body = field(repr=False)
@@ -292,7 +292,8 @@ class _Reversal:
         if not self.scan.truncate:
             return total
         first = self.given.elements[0]
-        mask = first._apply(Uncut(self.scan.truncate), *self.given.ragged[:1])
+        op = Uncut(self.scan.truncate, total.dtype, self.scan.backwards)
+        mask = first._apply(op, *self.given.ragged[:1])
         passes = leaf(Spec((), total.dtype))
         self.outer[passes] = mask
         return total * passes
@@ -442,19 +443,22 @@ class Repeat(View):
 class Uncut(Op):
     """1 for each step that passes gradients to the step before, else 0: (T,).
 
-    0 at each multiple of `length` steps but the first, counted within each example
-    of a ragged sequence; of the sequence (T, ...) only the shape is used.
+    0 at each multiple of `length` steps but the first, counted in the order of the
+    steps and within each example of a ragged sequence; of the sequence (T, ...)
+    only the shape is used.
     """
 
     length: int
+    dtype: np.dtype[Any]
+    backwards: bool
     shape_only = (0,)
 
     def infer(self, *inputs: Spec) -> Spec:
-        return Spec(inputs[0].shape[:1], inputs[0].dtype)
+        return Spec(inputs[0].shape[:1], self.dtype)
 
     def forward(self, out: Array, *inputs: Array) -> None:
         place, before = 0, None
-        for t in range(len(out)):
+        for t in reversed(range(len(out))) if self.backwards else range(len(out)):
             example = inputs[1][t] if len(inputs) > 1 else 0
             place = place + 1 if example == before else 0
             before = example
@@ -462,12 +466,14 @@ class Uncut(Op):
 
     def emit(self, writer: Writer, out: Operand, *inputs: Operand) -> None:
         place, example, before = (writer.fresh("s") for _ in range(3))
+        (length,) = out.extents
         writer.line(f"{place} = u64(0)")
         writer.line(f"{before} = u64(0)")
-        with writer.loop(out.extents[0]) as t:
+        with writer.loop(length) as step:
+            t = f"({length.text} - u64(1) - {step})" if self.backwards else step
             given = inputs[1].at(t) if len(inputs) > 1 else "u64(0)"
             writer.line(f"{example} = u64({given})")
-            same = f"({example} == {before}) & (u64({t}) > u64(0))"
+            same = f"({example} == {before}) & (u64({step}) > u64(0))"
             writer.line(f"{place} = where({same}, {place} + u64(1), u64(0))")
             writer.line(f"{before} = {example}")
             whole = f"({place} % u64({self.length}) != u64(0)) | ({place} == u64(0))"
