@@ -1,6 +1,7 @@
 """Loops over sequences: against unrolled graphs, differences and both engines."""
 
 import pickle
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ from stepping import plain_step, updates
 
 import wyrm_py as wp
 from wyrm_py import errors
+from wyrm_py.engines.native import source
+from wyrm_py.parallel import fit
 
 RNG = np.random.default_rng(5)
 
@@ -493,6 +496,36 @@ def test_workers_share_a_loop():
         assert history.workers == 2
         assert history.losses[1] < history.losses[0]
         assert not np.array_equal(before, u.value)
+
+
+@pytest.mark.parametrize("batch_size", [None, 3])
+def test_a_step_cut_into_functions_is_the_whole_step(batch_size, monkeypatch):
+    """Its pieces have lengths of their own: of the batch, and of batch times T."""
+    results = []
+    for most in (10**6, 9):
+        monkeypatch.setattr(source, "MOST_LOOPS", most)
+        monkeypatch.setattr(source, "PIECE_LOOPS", most)
+        monkeypatch.setattr(fit, "bind", partial(fit.bind, compiled=False))
+        x = wp.IndexInputNode(np.zeros((2, 4), int))
+        label = wp.IndexInputNode(np.zeros((2, 4), int))
+        if batch_size is None:
+            x, label = (wp.IndexInputNode(np.zeros(4, int)) for _ in range(2))
+        embedding = wp.nn.Embedding(5, 3, random_state=0)
+        gru = wp.nn.GRU(3, 4, random_state=1)
+        head = wp.nn.Dense(4, 5, random_state=2)
+        loss = wp.nn.losses.cross_entropy(head(gru(embedding(x))[0]), label)
+        codes = np.random.default_rng(0).integers(0, 5, (7, 4))
+        wp.fit(
+            loss,
+            wp.SGD(0.1),
+            {x: codes, label: codes},
+            batch_size=batch_size,
+            random_state=0,
+            progress=False,
+        )
+        results.append([node.value for node in loss.parameters()])
+    for whole, cut in zip(*results, strict=True):
+        np.testing.assert_allclose(cut, whole, rtol=2e-6, atol=1e-7)
 
 
 # -- values, draws, copies ------------------------------------------------------

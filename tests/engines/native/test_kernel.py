@@ -130,6 +130,7 @@ def test_cut_step_is_the_whole_step(batched, most, monkeypatch):
     results = []
     for limit in (10**6, most):
         monkeypatch.setattr(source_module, "MOST_LOOPS", limit)
+        monkeypatch.setattr(source_module, "PIECE_LOOPS", limit)
         loss, row, parameters = deep_model()
         source, binding = binding_of(loss, row, [1, 5, 2, 2, 6, 0, 3], batched=batched)
         kernel = binding.open()
@@ -146,6 +147,7 @@ def test_cut_step_reads_ragged_batches(monkeypatch):
     lists = wp.RaggedColumn.of([[3, 1], [], [0], [2, 2, 2, 4], [1]])
     for limit in (10**6, 2):
         monkeypatch.setattr(source_module, "MOST_LOOPS", limit)
+        monkeypatch.setattr(source_module, "PIECE_LOOPS", limit)
         rng = np.random.default_rng(3)
         table = wp.ParameterNode(rng.normal(size=(5, 3)), np.float64)
         bag = wp.IndexInputNode([0], capacity=4)
