@@ -302,3 +302,56 @@ def test_centred_rmsprop_survives_a_variance_of_nothing():
     for _ in range(60):
         numpy_step(loss, optimizer)
     assert np.isfinite(node.value).all()
+
+
+GIVEN = np.array(
+    [
+        [0.5, -1.0, 0.25],
+        [1.5, 0.5, -0.75],
+        [-0.25, 2, 0],
+        [0.1, -0.3, 1],
+        [0.7, 0.2, -0.4],
+    ]
+)
+ADAM = {"beta1": 0.8, "beta2": 0.95, "epsilon": 1e-3}
+TORCH = [  # figures of torch 2.13, float64, its weight_decay being l2
+    (
+        wp.SGD(0.1, momentum=0.9, nesterov=True, l2=0.05),
+        [0.017429434882753354, -0.8415859770625178, 0.22281148533139936],
+    ),
+    (
+        wp.Adagrad(0.1, learning_rate_decay=0.5, epsilon=1e-3, l2=0.05),
+        [0.8266790252685096, -0.46865706260568507, 0.19067303400030944],
+    ),
+    (
+        wp.RMSProp(0.02, alpha=0.9, epsilon=1e-3, momentum=0.6, centered=True),
+        [0.6874837727520554, -0.5165956060001593, 0.16924675063911535],
+    ),
+    (
+        wp.Adam(0.05, l2=0.05, **ADAM),
+        [0.8150946153498351, -0.4941670801069443, 0.22352185132150906],
+    ),
+    (
+        wp.Adam(0.05, amsgrad=True, **ADAM),
+        [0.8218244008638246, -0.4973643041813123, 0.2266640172298517],
+    ),
+    (
+        wp.AdamW(0.05, weight_decay=0.3, **ADAM),
+        [0.754037398147348, -0.4641810425802671, 0.21035676980142204],
+    ),
+    (
+        wp.Adadelta(1.0, rho=0.9, epsilon=1e-2),
+        [0.16173445191131228, -0.7805904841664628, 0.19387682201798842],
+    ),
+]
+
+
+@pytest.mark.parametrize(("optimizer", "expected"), TORCH, ids=str)
+def test_five_steps_are_those_of_torch(optimizer, expected):
+    node = wp.ParameterNode([1.0, -0.5, 0.25], np.float64)
+    given = wp.InputNode(GIVEN[0], np.float64)
+    loss = (node * given).sum()
+    for gradient in GIVEN:
+        given.set_value(gradient)
+        numpy_step(loss, optimizer)
+    np.testing.assert_allclose(node.value, expected, rtol=1e-13)
