@@ -60,7 +60,11 @@ def run_in_python(source: str) -> Callable[[int], float]:
     parts: list[Callable[..., float]] = []
 
     def part(*_kinds: object) -> Callable[..., Any]:
-        return lambda function: parts.append(function) or function
+        def keep(function: Callable[..., float]) -> Callable[..., float]:
+            parts.append(function)
+            return function
+
+        return keep
 
     plain["entry"], plain["part"] = lambda function: function, part
     plain["call"] = lambda _, number, *arguments: parts[int(number)](*arguments)
