@@ -14,6 +14,7 @@ from . import (
     convolution,
     datasets,
     fast_math,
+    learning,
     lstm,
     memory,
     readme,
@@ -56,6 +57,8 @@ PARTS: dict[str, Part] = {
     "convolution": lambda r, o: convolution.measure(r, o.quick),
 }
 ON_REQUEST: dict[str, Part] = {
+    "mnist": lambda r, o: learning.mnist(r, o.data, o.quick),
+    "ptb": lambda r, o: learning.characters(r, o.data, o.quick),
     "transcendentals": lambda r, o: fast_math.measure(r, o.data, o.quick),
 }
 """Parts that a whole run leaves out: they take minutes and change seldom."""
