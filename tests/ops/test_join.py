@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from stepping import plain_step
+from stepping import plain_step, updates
 
 import wyrm_py as wp
 from wyrm_py.engines.plan import Plan
@@ -89,3 +89,15 @@ def test_row_numbers_can_be_cut_and_stay_checked():
     rows.set_value([1, 2, 3, 10])
     with pytest.raises(wp.errors.IndexRangeError, match=r"in \[0, 10\), got 10"):
         step()
+
+
+def test_what_is_joined_may_also_be_reshaped():
+    """Where a part of the join is, its elements do not lie in a row."""
+    x = wp.ParameterNode(np.arange(6.0).reshape(2, 3), np.float64)
+    part = x.tanh()
+    loss = part.concatenate(x.exp(), axis=1).square().sum()
+    loss = loss + (part.reshape(-1) * np.arange(6.0)).sum()
+    expected = wp.gradient(loss, x).value
+    mean, (taken,) = updates(plain_step(loss, wp.SGD(1.0)), [x])
+    assert mean == pytest.approx(loss.value.item(), rel=1e-14)
+    np.testing.assert_allclose(taken, expected, rtol=1e-14)

@@ -582,6 +582,21 @@ def test_what_does_not_vary_is_computed_before_the_loop():
     assert source.index("exp(") < loop
 
 
+def test_outputs_that_are_views_may_be_reshaped():
+    x, h = parameters((2, 3), (3,))
+
+    def body(h, x):
+        h = (h + x).tanh()
+        return h, h[::-1]
+
+    outputs, _ = wp.scan(body, x, h)
+    loss = (outputs.reshape(-1) * np.arange(6.0)).sum()
+    mean, taken = updates(plain_step(loss, wp.SGD(1.0)), [x, h])
+    assert mean == pytest.approx(loss.value.item(), rel=1e-14)
+    for node, one in zip((x, h), taken, strict=True):
+        np.testing.assert_allclose(one, wp.gradient(loss, node).value, rtol=1e-14)
+
+
 def test_a_loop_pickles_without_the_graph_around_it():
     _, nodes = rnn()
     big = wp.ParameterNode(np.zeros((1000, 1000)))

@@ -68,6 +68,12 @@ class Grouping:
                 continue
             for out in application.outputs:
                 sketch[out] = buffer("_", out.dtype, extents.shapes[out])
+        self.flat = {  # reshaped in place, so their elements must lie in a row
+            source
+            for application in self.aliases
+            if self._merges(application)
+            for source, _ in self.origins(application.inputs[:1])
+        }
         for application in computed:
             if application not in self.aliases:
                 self._assign(application)
@@ -87,6 +93,12 @@ class Grouping:
             return False
         sketch.update(zip(application.outputs, operands, strict=True))
         return True
+
+    def _merges(self, application: Application) -> bool:
+        """Whether a view merges or splits axes, not only moves ones about."""
+        given, made = application.inputs[0], application.outputs[0]
+        other = wide(self.extents.shapes[given]) != wide(self.extents.shapes[made])
+        return other and getattr(application.op, "needs_flat", False)
 
     # -- which loops ------------------------------------------------------
 

@@ -137,6 +137,7 @@ class Region:
             places = application.op.places(self.stored[out], *parts) or ()
             for node, place in zip(inputs, places, strict=False):
                 free = node in computed and node not in self.stored
+                free = free and node not in grouping.flat
                 if free and native_dtype(node) == native_dtype(out):
                     self.stored[node] = place
                     self.overlapping |= {node, out}
@@ -148,7 +149,8 @@ class Region:
         read, loops = set(kept), {}
         for application in reversed(applications):
             if isinstance(application.op, Scan):
-                loop = Loop(self.printing, application, read, self.stored)
+                flat = self.grouping.flat
+                loop = Loop(self.printing, application, read, self.stored, flat)
                 loops[application] = loop
                 read.update(loop.reads())
                 continue
@@ -210,8 +212,10 @@ class Loop:
         application: Application,
         read: set[Node],
         stored: Mapping[Node, Operand],
+        flat: Collection[Node],
     ) -> None:
         self.stored = stored
+        self.whole = {*stored, *flat}
         self.printing = printing
         self.scan: Scan = application.op  # type: ignore[assignment]
         self.body = self.scan.body
@@ -236,7 +240,7 @@ class Loop:
             node = stack.pop()
             if node not in tapes:
                 continue
-            if self._is_view(node) and tapes[node] not in self.stored:
+            if self._is_view(node) and tapes[node] not in self.whole:
                 self.views[node] = tapes[node]
                 stack += value_inputs(node.application)
             else:
