@@ -1,7 +1,10 @@
 """Each example is run as a user would, and what it prints must be true."""
 
+import ast
+import itertools
 import json
 import re
+import runpy
 import struct
 import subprocess
 import sys
@@ -10,8 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import wyrm_py as wp
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
-MAX_LINES = 100
+MAX_LINES = 120
 
 
 def run(name: str, *arguments: object) -> str:
@@ -158,6 +163,46 @@ def test_mnist_networks_learn_and_come_back_from_their_files(network, tmp_path):
     first, again = numbers(r"accuracy ([\d.]+)", run("mnist.py", tmp_path, *settings))
     assert first == again
     assert first > 0.9
+
+
+def test_characters_are_read_and_written():
+    printed = run("characters.py")
+    perplexities = numbers(r"epoch \d: perplexity ([\d.]+)", printed)
+    assert len(perplexities) == 4
+    assert perplexities == sorted(perplexities, reverse=True)
+    assert perplexities[-1] < 14
+    assert numbers(r"new text: perplexity ([\d.]+)", printed)[0] < 16
+    written = re.findall(r"^(?:temperature|beam).*: the (.*)$", printed, re.MULTILINE)
+    assert len({*written}) == 4
+    assert {len(ast.literal_eval(text)) for text in written} == {80}
+
+
+@pytest.mark.parametrize("cell", ["RNN", "GRU", "LSTM"])
+def test_writing_from_state_to_state_agrees_with_reading_the_whole(cell):
+    example = runpy.run_path(str(EXAMPLES / "characters.py"))
+    reader = example["Reader"](" eht", cell, [3, 8, 5])  # the letters of the prompt
+    for node in reader.parameters():
+        node.set_value(2 * node.value)
+    texts = ["".join(letters) for letters in itertools.product(" eht", repeat=3)]
+    chances = {}
+    for text in texts:
+        numbers = reader.symbols.encode(example["PROMPT"] + text)
+        read = reader(wp.IndexInputNode(numbers[None, :-1])).log_softmax().value[0]
+        chances[text] = sum(read[k, numbers[k + 1]] for k in (3, 4, 5))
+    likeliest = max(chances, key=chances.get)
+    assert example["Writer"](reader, 4**3).beam_search(3) == likeliest
+    narrow = example["Writer"](reader, 3).beam_search(3)
+    assert chances[narrow] > np.median(list(chances.values()))
+    rng, count = np.random.default_rng(0), 100
+    drawn = [example["Writer"](reader, 1).sample(3, rng) for _ in range(count)]
+    logarithms = np.array(list(chances.values()))
+    weights = np.exp(logarithms)
+    assert weights.sum() == pytest.approx(1, abs=1e-5)
+    mean = weights @ logarithms
+    error = np.sqrt(weights @ (logarithms - mean) ** 2 / count)
+    assert abs(np.mean([chances[text] for text in drawn]) - mean) < 4 * error
+    cold = {example["Writer"](reader, 1, 0.001).sample(3, rng) for _ in range(5)}
+    assert cold == {example["Writer"](reader, 1).beam_search(3)}  # the likeliest each
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda p: p.name)
