@@ -278,13 +278,6 @@ def test_gradients_of_ten_lstm_steps_by_inputs_and_all_weights(coupled):
     require_gradients(outputs, x, *lstm.parameters())
 
 
-def test_an_lstm_over_201_steps_runs_there_and_back():
-    (x,) = parameters((201, 1))
-    lstm = wp.nn.LSTM(1, 5, random_state=0, dtype=np.float64)
-    _, (hidden, _) = lstm(x)
-    require_gradients(hidden.square().sum(), x, *lstm.parameters())
-
-
 # -- numerics -------------------------------------------------------------
 
 

@@ -46,7 +46,6 @@ def mnist(recorder: Recorder, data: Path, quick: bool) -> None:
 def characters(recorder: Recorder, data: Path, quick: bool) -> None:
     """Record the perplexity in the last of five epochs of training."""
     import wyrm_py as wp
-
     from wyrm_py import nn
 
     text = wp.data.read_text(data / "ptb" / "ptb.train.txt.gz")
