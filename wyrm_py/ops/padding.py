@@ -12,7 +12,7 @@ from wyrm_py.errors import SettingError, ShapeError
 from wyrm_py.graph.op import Array, Op, Spec, whole_numbers
 from wyrm_py.ops.methods import Methods
 from wyrm_py.ops.shape import Slice
-from wyrm_py.ops.windows import require_image, space_of
+from wyrm_py.ops.windows import position, require_image, space_of
 
 if TYPE_CHECKING:
     from wyrm_py.engines.native.operands import Operand
@@ -73,12 +73,15 @@ class Pad(Op):
                 writer.line(f"{out.at(*index)} = {x.at(*self.sources(x, index))}")
             return
         writer.fill(out, repr(self.number))
-        with writer.loops(x.extents) as index:
-            inside = [
-                _shifted(at, before)
-                for at, (before, _) in zip(index, self.pairs, strict=True)
-            ]
-            writer.line(f"{out.at(*inside)} = {x.at(*index)}")
+        starts = [before for before, _ in self.pairs]
+
+        def inside(*index: str) -> str:
+            pairs = zip(index, starts, strict=True)
+            return out.at(*(position([(at, 1)], before) for at, before in pairs))
+
+        with writer.loop(x.extents[0]) as b:
+            part = writer.view(out, x.extents[1:], lambda *index: inside(b, *index))
+            writer.block_copy(part, x.within(b))
 
     def sources(self, x: Operand, index: Sequence[str]) -> list[str]:
         """Return which element of x an element repeats, as index texts."""
@@ -105,12 +108,6 @@ class Pad(Op):
     def inside(self) -> Slice:
         """Return the slice that takes the padding away."""
         return Slice(tuple((b or None, -a or None, None) for b, a in self.pairs))
-
-
-def _shifted(index: str, before: int) -> str:
-    if before == 0:
-        return index
-    return f"u64({before})" if index == "0" else f"({index} + u64({before}))"
 
 
 @dataclass(frozen=True)

@@ -107,7 +107,8 @@ class Relu(Pointwise):
     expression = "where(a < T(0), T(0), a)"
 
     def gradient(self, g: Node, out: Node, *inputs: Node) -> tuple[Node]:
-        return (g._apply(Select(), inputs[0]),)
+        # by the value, not by a: what was added before needs no memory of its own
+        return (g._apply(Select(), out),)
 
 
 class Select(Pointwise):

@@ -46,6 +46,13 @@ def test_other_orders_and_parts_keep_their_loops():
     assert loops(lambda i: f"where({i[1]} == {i[2]}, a, b)") == [[0], [1], [2]]
 
 
+def test_axes_of_length_one_stand_in_no_loop():
+    extents = [LENGTHS[0], fixed(1), LENGTHS[1], fixed(1)]
+    x = operand("x", extents)
+    assert loops(lambda i: x.at(*i), extents=extents) == [[0, 2]]
+    assert loops(lambda i: "local", extents=extents[1:2]) == []
+
+
 def test_a_length_that_varies_is_a_factor():
     batch = Extent("batch", None, 0, (("batch", 1),))
     extents = [batch, *LENGTHS[1:]]

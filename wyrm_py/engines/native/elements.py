@@ -97,7 +97,8 @@ class GroupWriter:
         writer, sums = self.writer, []
         loops = joined(space, partial(self._touched, group, split), (split,))
         outside = [axes for axes in loops if axes[0] < split]
-        with nest(writer, space, outside) as outer:
+        with nest(writer, space, outside) as index:
+            outer = index[:split]
             for member in group.members:
                 if isinstance(member.op, Reduction) and self._is_sum(member):
                     sums.append(member)
@@ -106,7 +107,7 @@ class GroupWriter:
                     writer.line(f"{self._total(member)} = {out.type}({start})")
             with nest(writer, space, loops[len(outside) :]) as inner:
                 for member in group.members:
-                    self._write_element(member, [*outer, *inner])
+                    self._write_element(member, [*outer, *inner[split:]])
             for member in sums:
                 self._store_sum(member, outer)
 

@@ -23,27 +23,33 @@ Texts = Callable[[list[str]], Iterable[str]]
 def joined(
     extents: Sequence[Extent], texts: Texts, cuts: Collection[int] = ()
 ) -> list[list[int]]:
-    """Return the axes of each loop.
+    """Return the axes of each loop; those of length one stand in none.
 
     cuts : axes that must begin a loop
     """
     axes = [f"axis{k}_" for k in range(len(extents))]
+    wide = [k for k, extent in enumerate(extents) if not extent.is_one]
     strides = []
     for text in texts(axes):
         found = strides_of(text, axes)
         if found is None:
-            return [[k] for k in range(len(extents))]
+            return [[k] for k in wide]
         strides.append(found)
     loops: list[list[int]] = []
-    for k, extent in enumerate(extents):
-        row = k > 0 and all(
-            _factors(each[k - 1]) == _factors(each[k], extent.text) for each in strides
-        )
-        if row and k not in cuts:
-            loops[-1].append(k)
-        else:
-            loops.append([k])
+    for k in wide:
+        if not loops or k in cuts or not _in_a_row(strides, loops[-1][-1], k, extents):
+            loops.append([])
+        loops[-1].append(k)
     return loops
+
+
+def _in_a_row(
+    strides: Sequence[list[str]], axis: int, following: int, extents: Sequence[Extent]
+) -> bool:
+    length = extents[following].text
+    return all(
+        _factors(each[axis]) == _factors(each[following], length) for each in strides
+    )
 
 
 def _factors(stride: str, length: str = "") -> list[str]:
@@ -58,11 +64,10 @@ def _factors(stride: str, length: str = "") -> list[str]:
 def nest(
     writer: Writer, extents: Sequence[Extent], loops: Iterable[list[int]]
 ) -> Iterator[list[str]]:
-    """Open the loops and give an index of every axis, "0" for all but the last."""
+    """Open loops; give the index of each axis, "0" for all but the last of a loop."""
     with ExitStack() as stack:
-        index = []
+        index = ["0"] * len(extents)
         for axes in loops:
             row = Extent.product([extents[k] for k in axes])
-            index += ["0"] * (len(axes) - 1)
-            index.append(stack.enter_context(writer.loop(row)))
+            index[axes[-1]] = stack.enter_context(writer.loop(row))
         yield index
