@@ -76,6 +76,29 @@ def test_a_length_that_is_no_multiple_is_refused():
         lengths(pairs)
 
 
+def test_row_numbers_of_an_axis_that_varies_are_refused():
+    """The last batch is shorter, the next ragged value may be: nothing would check."""
+    x, rows = wp.InputNode(np.zeros((4, 3))), wp.IndexInputNode([0, 1, 2, 3])
+    weights = wp.ParameterNode(np.ones((3, 2)), np.float64)
+    columns = {x: np.ones((6, 3)), rows: np.full(6, 3)}
+    for table in (x, x.dot(weights)):
+        with pytest.raises(CompileError, match="index: an axis whose length"):
+            wp.evaluate(table.index(rows), columns, batch_size=4)
+        assert wp.evaluate(table.index([3, 0]), {x: np.ones((2, 4, 3))}).shape[0] == 2
+    chosen = x * x.pick([3, 1, 0], axis=0)
+    with pytest.raises(CompileError, match="pick: an axis whose length"):
+        wp.evaluate(chosen, {x: np.ones((6, 3))}, batch_size=4)
+    table = wp.ParameterNode(np.ones((9, 2)))
+    ragged = wp.IndexInputNode([1, 2], capacity=8)
+    seen = table.index(ragged)
+    with pytest.raises(CompileError, match="index: an axis whose length"):
+        wp.compile(seen.index([1]).sum(), wp.SGD())
+    numbers = wp.IndexInputNode([0, 1])
+    outputs, _ = wp.scan(lambda s, k: (s, seen.index(k)), numbers, x[0])
+    with pytest.raises(CompileError, match="index: an axis whose length"):
+        wp.compile(outputs.sum(), wp.SGD())
+
+
 def test_the_lengths_that_vary_are_counted():
     table = wp.ParameterNode(np.zeros((9, 2)))
     total = None

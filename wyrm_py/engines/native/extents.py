@@ -24,6 +24,7 @@ from wyrm_py.leaves import (
     ParameterNode,
     SparseInputNode,
 )
+from wyrm_py.ops.scan import Scan
 
 if TYPE_CHECKING:
     from wyrm_py.nodes import Application, Node
@@ -126,6 +127,34 @@ class Extents:
                 for lengths in zip(*shapes, strict=True)
             )
         return found
+
+    def require_known_limits(self, applications: Sequence[Application]) -> None:
+        """Raise a CompileError if the bound of row numbers is known only at run time.
+
+        They are checked once, before native code, which trusts them.
+        """
+        symbols = [*([self.batch] if self.batch else []), *self.ragged.values()]
+
+        def spec(node: Node, length: int) -> Spec:
+            known = dict.fromkeys(symbols, length)
+            return Spec(tuple(e.length(known) for e in self.shapes[node]), node.dtype)
+
+        for application in applications:
+            op = application.op
+            if isinstance(op, Scan):
+                self.require_known_limits(op.body.order)
+                continue
+            one, two = (
+                op.row_limits(*(spec(node, length) for node in application.inputs))
+                for length in (1, 2)
+            )
+            if one != two:
+                raise CompileError(
+                    f"{op.name}: an axis whose length is known only at run time (of a "
+                    "batch, or of ragged entries) cannot be looked up natively: the "
+                    "row numbers are checked before. Look up in a parameter, or train "
+                    'with engine="numpy".'
+                )
 
     def _extent(
         self,

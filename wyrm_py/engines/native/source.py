@@ -79,6 +79,7 @@ class Generator:
         self.everything = everything = topological_order(ends)
         live = set(topological_order(ends, shapes=False))
         self.extents = Extents.of(everything, settings.batched)
+        self.extents.require_known_limits(everything)
         self.applications = [a for a in everything if a in live]
         self.streams = plan.random()
         self.slots = Slots(self.extents)
