@@ -146,7 +146,7 @@ def _timed(body: Callable[[Any], object], examples: int, times: int) -> float:
 def _child(kind: str, data: Path) -> None:
     if kind == "cheap":
         _use_cheap()
-    from .lstm import HandSmall  # after the functions are settled
+    from .lstm import HandSmall, WyrmSmall  # after the functions are settled
     from .wyrm import Wyrm
 
     readings: dict[str, float] = {}
@@ -156,8 +156,8 @@ def _child(kind: str, data: Path) -> None:
     marks = Wyrm("adagrad").train(dataset, 41, 0)
     epochs = per_example(marks[1:], dataset.examples, 4)
     readings["BPR, width 32, Adagrad_ns"] = min(cpu for cpu, _ in epochs)
-    for kind_of in (HandSmall,):
-        contender = kind_of()
+    for system in (HandSmall, WyrmSmall):
+        contender = system()
         passes = per_example(contender.marks(10)[1:], contender.examples)
         title = f"LSTM step, {contender.system}_ns"
         readings[title] = min(cpu for cpu, _ in passes)

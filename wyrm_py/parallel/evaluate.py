@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from wyrm_py.data.columns import take_columns
-from wyrm_py.graph.limits import row_limits
 from wyrm_py.engines.native.kernel import bind
 from wyrm_py.engines.native.settings import Settings
 from wyrm_py.engines.native.source import generate
 from wyrm_py.engines.plan import Plan
 from wyrm_py.errors import SettingError, ShapeError
+from wyrm_py.graph.limits import row_limits
 from wyrm_py.graph.op import Array
 from wyrm_py.leaves import require_node
 from wyrm_py.nodes import Node

@@ -17,7 +17,6 @@ from typing import Any, Literal
 import numpy as np
 
 from wyrm_py.data.columns import Column, take_columns
-from wyrm_py.graph.limits import row_limits
 from wyrm_py.engines.native.extents import Extents
 from wyrm_py.engines.native.kernel import Binding, bind
 from wyrm_py.engines.native.order import block_size_for
@@ -26,6 +25,7 @@ from wyrm_py.engines.native.source import Source, generate
 from wyrm_py.engines.plan import Plan, require_optimizer
 from wyrm_py.engines.replica import Replica
 from wyrm_py.errors import DivergenceError, SettingError
+from wyrm_py.graph.limits import row_limits
 from wyrm_py.graph.op import Array
 from wyrm_py.graph.order import topological_order
 from wyrm_py.leaves import ParameterNode, require_node, require_nodes
