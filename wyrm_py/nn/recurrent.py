@@ -333,20 +333,18 @@ class Recurrent(Layer):
                 f"{len(self.cells)} cells, in a tuple, got {initial!r}."
             )
         finals = []
-        time = range(len(x.shape) - 1)  # between the loops it is the first axis
-        x = x if len(time) == 1 else x.transpose(time[-1], *time[:-1], -1)
         for cell, state in zip(self.cells, states, strict=True):
             cell.require_state(state)
             x, final = scan(
                 cell.step,
-                cell.project(x) if len(time) == 1 else x.reshape(-1, x.shape[-1]).dot(cell.input_weight).__add__(cell.bias).reshape(x.shape[0], -1, *x.shape[2:-1], cell.bias.shape[0]),
+                cell.project(x),
                 state,
+                axis=0 if ragged is not None else len(x.shape) - 2,
                 ragged=ragged,
                 reverse=reverse,
                 truncate=truncate,
             )
             finals.append(final)
-        x = x if len(time) == 1 else x.transpose(*time[1:], 0, -1)
         return x, tuple(finals) if self.stacked else finals[0]
 
 
