@@ -236,3 +236,38 @@ def test_a_gradient_inside_a_loss_trains_too():
         np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-12)
         numeric, _ = wp.finite_difference(node, loss)
         np.testing.assert_allclose(one / 0.1, numeric, atol=1e-7)
+
+
+@pytest.mark.parametrize("other", ["table", "dense", "view"])
+def test_rows_that_are_added_up_spoil_no_other_gradient(other):
+    """One value is the gradient of all: row 2 gets it twice, the others once."""
+    rng = np.random.default_rng(3)
+    a = wp.ParameterNode(rng.normal(size=(4, 3)), np.float64)
+    b = wp.ParameterNode(rng.normal(size=(4, 3)), np.float64)
+    more = {
+        "table": lambda: b.index(wp.IndexInputNode(1)),
+        "dense": lambda: b,
+        "view": lambda: b.index(wp.IndexInputNode(1)).reshape(3)[::-1],
+    }[other]()
+    twice = a.index(wp.IndexInputNode(2)) + a.index(wp.IndexInputNode(2))
+    loss = (twice + more).tanh().sum()
+    _, wanted = updates(lambda: numpy_step(loss, wp.SGD(1.0)), [a, b])
+    for step in (plain_step(loss, wp.SGD(1.0)), wp.compile(loss, wp.SGD(1.0))):
+        _, taken = updates(step, [a, b])
+        np.testing.assert_allclose(taken, wanted, rtol=1e-12, atol=1e-14)
+
+
+def test_rows_that_are_added_up_may_be_spread_numbers_of_a_loop():
+    table = wp.ParameterNode(np.arange(6.0).reshape(2, 3), np.float64)
+    first, again = wp.IndexInputNode([1]), wp.IndexInputNode([1])
+
+    def total(rows):
+        initial = wp.InputNode(0.0, np.float64)
+        return wp.scan(
+            lambda s, k: ((s + table.index(k).mean()).tanh(), s), rows, initial
+        )[1]
+
+    loss = total(first) * total(again)
+    _, wanted = updates(lambda: numpy_step(loss, wp.SGD(1.0)), [table])
+    _, taken = updates(plain_step(loss, wp.SGD(1.0)), [table])
+    np.testing.assert_allclose(taken, wanted, rtol=1e-12)

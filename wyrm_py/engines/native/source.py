@@ -144,6 +144,8 @@ class Generator:
             return None
         aliased = {out for a in self.grouping.aliases for out in a.outputs}
         aliased |= self.region.overlapping
+        for loop in self.region.loops.values():
+            aliased.update(loop.views.values())
         return UpdateWriter(
             self.writer,
             self.slots,

@@ -76,9 +76,11 @@ class UpdateWriter:
 
     def write(self) -> None:
         """Write gathering, norm and rule for all parameters."""
+        # all copies before the first gradient is written to: rows may be added up
+        owned = [self._gradients(update) for update in self.updates]
         parts: list[Part] = []
-        for update in self.updates:
-            parts += self._parts(update)
+        for update, gradients in zip(self.updates, owned, strict=True):
+            parts += self._parts(update, gradients)
         self._apply(parts)
 
     def look_up(self, table: ParameterNode, rows: Node) -> None:
@@ -163,12 +165,17 @@ class UpdateWriter:
 
     # -- what arrives -----------------------------------------------------
 
-    def _parts(self, update: Update) -> list[Part]:
+    def _gradients(self, update: Update) -> list[Operand]:
+        """Return the dense gradient, or the values of each pair."""
         if update.dense is not None:
-            return [self._dense(update, self._own(update.dense))]
-        pairs = [
-            (self.operands[pair.rows], self._own(pair.values)) for pair in update.pairs
-        ]
+            return [self._own(update.dense)]
+        return [self._own(pair.values) for pair in update.pairs]
+
+    def _parts(self, update: Update, gradients: Sequence[Operand]) -> list[Part]:
+        if update.dense is not None:
+            return [self._dense(update, gradients[0])]
+        rows = [self.operands[pair.rows] for pair in update.pairs]
+        pairs = list(zip(rows, gradients, strict=True))
         if all(not wide(rows.extents) for rows, _ in pairs) and len(pairs) <= COMPARED:
             return self._compared(update.block, pairs)
         return [self._hashed(update.block, pairs)]
