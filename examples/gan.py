@@ -49,11 +49,11 @@ def main() -> None:
     generate = wp.compile(fooled, rules[1], generator.parameters())
 
     data = rng.multivariate_normal(MEAN, COVARIANCE, 10_000)
-    new = rng.standard_normal((2_000, NOISE))
+    shown = generator(wp.InputNode(rng.standard_normal((2_000, NOISE))))
     print(f"data        {describe(data)}")
     for step in range(STEPS + 1):
         if step % (STEPS // 3) == 0:
-            print(f"step {step:6d} {describe(wp.evaluate(fake, {noise: new}, BATCH))}")
+            print(f"step {step:6d} {describe(shown.forward().value)}")
         real.set_value(data[rng.integers(len(data), size=BATCH)])
         noise.set_value(rng.standard_normal((BATCH, NOISE)))
         for rule in rules:
