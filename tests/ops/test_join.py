@@ -91,10 +91,11 @@ def test_row_numbers_can_be_cut_and_stay_checked():
         step()
 
 
-def test_what_is_joined_may_also_be_reshaped():
+@pytest.mark.parametrize("turned", [False, True])
+def test_what_is_joined_may_also_be_reshaped(turned):
     """Where a part of the join is, its elements do not lie in a row."""
     x = wp.ParameterNode(np.arange(6.0).reshape(2, 3), np.float64)
-    part = x.tanh()
+    part = x.tanh().t().reshape(2, 3) if turned else x.tanh()
     loss = part.concatenate(x.exp(), axis=1).square().sum()
     loss = loss + (part.reshape(-1) * np.arange(6.0)).sum()
     expected = wp.gradient(loss, x).value

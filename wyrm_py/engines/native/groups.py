@@ -68,11 +68,15 @@ class Grouping:
                 continue
             for out in application.outputs:
                 sketch[out] = buffer("_", out.dtype, extents.shapes[out])
-        self.flat = {  # reshaped in place, so their elements must lie in a row
+        merging = [a for a in computed if self._merges(a)]
+        self.flat = {  # reshaped in place or copied, so elements must lie in a row
             source
-            for application in self.aliases
-            if self._merges(application)
-            for source, _ in self.origins(application.inputs[:1])
+            for application in merging
+            for source, _ in self.origins(
+                application.inputs[:1]
+                if application in self.aliases
+                else application.outputs
+            )
         }
         for application in computed:
             if application not in self.aliases:
