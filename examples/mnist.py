@@ -3,8 +3,9 @@
     python examples/mnist.py FOLDER --network convolutional --workers 2
 
 FOLDER holds the four files of MNIST (Y. LeCun, C. Cortes), packed with gzip or not.
-The trained network is saved, loaded and asked again. One worker reads 98.1 % of the
-test digits right with the dense network and 99.1 % with the convolutional one.
+The trained network is saved, loaded and asked again. Of the test digits the
+dense network reads 98.1 % right, after 10 epochs that take one worker 16 s of CPU time,
+the convolutional one 99.1 %, after 8 epochs and 68 s.
 """
 
 import argparse
