@@ -21,7 +21,7 @@ from wyrm_py.errors import (
     ShapeError,
 )
 from wyrm_py.ops.sampling import alias_tables
-from wyrm_py.parallel import fit as fit_module
+from wyrm_py.parallel import run as run_module
 
 ROWS = 10
 DRAWS = 20_000
@@ -325,7 +325,7 @@ def test_warp_draws_nothing_known():
 @pytest.fixture
 def in_python(monkeypatch):
     """The emitted text runs as plain Python: nothing to compile."""
-    monkeypatch.setattr(fit_module, "bind", partial(fit_module.bind, compiled=False))
+    monkeypatch.setattr(run_module, "bind", partial(run_module.bind, compiled=False))
 
 
 @pytest.mark.parametrize("bias", [False, True])

@@ -12,7 +12,7 @@ from stepping import plain_step, updates
 import wyrm_py as wp
 from wyrm_py import errors
 from wyrm_py.engines.native import source
-from wyrm_py.parallel import fit
+from wyrm_py.parallel import run
 
 RNG = np.random.default_rng(5)
 
@@ -505,7 +505,7 @@ def test_a_step_cut_into_functions_is_the_whole_step(batch_size, monkeypatch):
     for most in (10**6, 9):
         monkeypatch.setattr(source, "MOST_LOOPS", most)
         monkeypatch.setattr(source, "PIECE_LOOPS", most)
-        monkeypatch.setattr(fit, "bind", partial(fit.bind, compiled=False))
+        monkeypatch.setattr(run, "bind", partial(run.bind, compiled=False))
         x = wp.IndexInputNode(np.zeros((2, 4), int))
         label = wp.IndexInputNode(np.zeros((2, 4), int))
         if batch_size is None:

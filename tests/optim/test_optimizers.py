@@ -9,7 +9,7 @@ from stepping import numpy_step, plain_step, unchanged
 
 import wyrm_py as wp
 from wyrm_py import errors
-from wyrm_py.parallel import fit
+from wyrm_py.parallel import run
 
 ROWS = np.array([3, 1, 3, 0])
 WEIGHTS = np.arange(1.0, 13.0).reshape(4, 3) / 4
@@ -382,6 +382,6 @@ def test_steps_of_eight_examples_lose_none_of_the_last_three(make):
     loss = (trained.index(row) * weight).sum(axis=1)
     inputs = {row: given, weight: weights}
     settings = {"batch_size": 8, "shuffle": False, "mode": "synchronous"}
-    with mock.patch.object(fit, "bind", partial(fit.bind, compiled=False)):
+    with mock.patch.object(run, "bind", partial(run.bind, compiled=False)):
         wp.fit(loss, OPTIMIZERS[make](), inputs, progress=False, **settings)
     np.testing.assert_allclose(trained.value, expected, rtol=1e-12, atol=1e-12)

@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 
-from wyrm_py.parallel import fit as fit_module
+from wyrm_py.parallel import run as run_module
 
 
 @pytest.fixture
@@ -15,10 +15,10 @@ def small_blocks(monkeypatch):
     def size(examples, workers, batch_size, most):
         return math.lcm(16, batch_size)
 
-    monkeypatch.setattr(fit_module, "block_size_for", size)
+    monkeypatch.setattr(run_module, "block_size_for", size)
 
 
 @pytest.fixture
 def in_python(monkeypatch):
     """The emitted text runs as plain Python: nothing to compile."""
-    monkeypatch.setattr(fit_module, "bind", partial(fit_module.bind, compiled=False))
+    monkeypatch.setattr(run_module, "bind", partial(run_module.bind, compiled=False))

@@ -6,7 +6,7 @@ from optim.test_exact_rows import SETTINGS, Model, close, dense, looked_up
 
 import wyrm_py as wp
 from wyrm_py.optim.schedules import Exponential
-from wyrm_py.parallel import fit as fit_module
+from wyrm_py.parallel import run as run_module
 
 COUNT = 96
 
@@ -54,7 +54,7 @@ def test_rows_asked_for_ahead_are_caught_up_when_their_turn_comes(
     monkeypatch, in_python, small_blocks
 ):
     """A step then knows the rows of later examples, and reads its own from a ring."""
-    monkeypatch.setattr(fit_module, "CACHE_BYTES", 0)
+    monkeypatch.setattr(run_module, "CACHE_BYTES", 0)
     more = SETTINGS["all"]
     close(fitted(more), dense(more, [*looked_up(COUNT)] * 2))
 

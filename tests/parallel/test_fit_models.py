@@ -5,7 +5,7 @@ import pytest
 from scipy import sparse
 
 import wyrm_py as wp
-from wyrm_py.parallel import fit as fit_module
+from wyrm_py.parallel import run as run_module
 
 COUNT = 45
 ROWS = 6
@@ -245,7 +245,7 @@ def test_settings_of_the_optimizer_agree(build, setting, in_python):
 @pytest.mark.parametrize("build", [three_lookups, samplers], ids=lambda b: b.__name__)
 def test_rows_asked_for_ahead_change_nothing(build, monkeypatch, in_python):
     plain, losses = trained(build, wp.Adagrad(0.1))
-    monkeypatch.setattr(fit_module, "CACHE_BYTES", 0)
+    monkeypatch.setattr(run_module, "CACHE_BYTES", 0)
     ahead, same = trained(build, wp.Adagrad(0.1))
     np.testing.assert_array_equal(ahead, plain)
     assert losses == same
