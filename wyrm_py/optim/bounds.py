@@ -56,11 +56,15 @@ class _Expression(Bound):
             return None
         if not isinstance(value, str) or "\n" in value:
             raise SettingError(f"{who}: {name} must be {self.text}, got {value!r}.")
-        strangers = set(formula(f"penalty = {value}", f"{who}: {name}").reads)
-        if strangers - {"value"}:
+        # in brackets, as it stands in the rule, too: "value; x = 1" is no part of it
+        checked = [
+            formula(f"penalty = {t}", f"{who}: {name}") for t in (value, f"({value})")
+        ]
+        strangers = {read for lines in checked for read in lines.reads} - {"value"}
+        if strangers:
             raise SettingError(
                 f"{who}: {name} must be {self.text}, got {value!r}, which also reads "
-                f"{', '.join(sorted(strangers - {'value'}))}."
+                f"{', '.join(sorted(strangers))}."
             )
         return value
 

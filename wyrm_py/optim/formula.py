@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import ast
 import functools
+import inspect
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import CodeType
@@ -20,15 +22,15 @@ from wyrm_py.errors import SettingError
 FUNCTIONS: dict[str, Any] = {
     name: getattr(functions, name) for name in (*functions.__all__, "linear_power")
 }
-_ALLOWED = (
-    ast.BinOp,
-    ast.UnaryOp,
-    ast.Compare,
-    ast.operator,
-    ast.unaryop,
-    ast.cmpop,
-    ast.expr_context,
+_OPERATORS = (
+    *(ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.Pow),
+    *(ast.UAdd, ast.USub),
+    *(ast.Eq, ast.NotEq, ast.Lt, ast.LtE, ast.Gt, ast.GtE),
 )
+_ARGUMENTS = {
+    name: len(inspect.signature(function).parameters)
+    for name, function in FUNCTIONS.items()
+}
 
 
 @dataclass(frozen=True)
@@ -83,9 +85,15 @@ def formula(text: str, who: str) -> Formula:
         If a line is more than an assignment of an elementwise expression.
     """
     try:
-        tree = ast.parse(text)
+        return _checked(text, who)
     except SyntaxError as error:
         raise SettingError(f"{who}: not Python, {error.msg}: {text!r}.") from None
+    except (MemoryError, RecursionError):  # what the parser says about "-----..."
+        raise SettingError(f"{who}: nested too deeply: {text[:100]!r}.") from None
+
+
+def _checked(text: str, who: str) -> Formula:
+    tree = ast.parse(text)
     reads: dict[str, None] = {}
     assigns: dict[str, None] = {}
     for line in tree.body:
@@ -119,17 +127,18 @@ def _names(expression: ast.expr, who: str) -> list[str]:
     if isinstance(expression, ast.Name):
         return [expression.id]
     if isinstance(expression, ast.Constant):
-        if type(expression.value) in (int, float):
+        number: Any = expression.value
+        if type(number) in (int, float) and abs(number) <= sys.float_info.max:
             return []
     elif isinstance(expression, ast.Call):
         called = expression.func
         if (
             isinstance(called, ast.Name)
-            and called.id in FUNCTIONS
+            and _ARGUMENTS.get(called.id) == len(expression.args)
             and not expression.keywords
         ):
             return [name for part in expression.args for name in _names(part, who)]
-    elif isinstance(expression, _ALLOWED):
+    elif _is_arithmetic(expression):
         parts = [n for n in ast.iter_child_nodes(expression) if isinstance(n, ast.expr)]
         return [name for part in parts for name in _names(part, who)]
     raise SettingError(
@@ -137,6 +146,15 @@ def _names(expression: ast.expr, who: str) -> list[str]:
         f"{', '.join(functions.__all__)} is required, got "
         f"{ast.unparse(expression)!r}."
     )
+
+
+def _is_arithmetic(expression: ast.expr) -> bool:
+    """Tell whether operators combine parts elementwise: `a < b < c` is no such."""
+    if isinstance(expression, ast.Compare):
+        (first, *chained) = expression.ops
+        return not chained and isinstance(first, _OPERATORS)
+    both = ast.BinOp | ast.UnaryOp
+    return isinstance(expression, both) and isinstance(expression.op, _OPERATORS)
 
 
 class _TypedNumbers(ast.NodeTransformer):
