@@ -37,8 +37,8 @@ COVERS = ["fur", "feathers", "scales"]
 def network(seed: int) -> nn.Sequential:
     """3 -> 5 -> 5 -> 3, as many outputs as classes."""
     return nn.Sequential(
-        nn.Dense(3, 5, "relu", random_state=seed),
-        nn.Dense(5, 5, "relu", random_state=seed + 1),
+        nn.Dense(3, 5, "tanh", random_state=seed),
+        nn.Dense(5, 5, "tanh", random_state=seed + 1),
         nn.Dense(5, len(CLASSES), random_state=seed + 2),
     )
 
