@@ -24,6 +24,11 @@ def _example(name: str) -> Any:
     return module
 
 
+def _named(part: str, quick: bool) -> str:
+    """Return the record's name; quick runs are too short to be judged."""
+    return f"{part}-quick" if quick else part
+
+
 def _seconds(spent: Mark) -> dict[str, float]:
     return {"cpu_s": round(spent.cpu / 1e9, 1), "wall_s": round(spent.wall / 1e9, 1)}
 
@@ -37,7 +42,7 @@ def mnist(recorder: Recorder, data: Path, quick: bool) -> None:
     for kind in example.NETWORKS:
         before = mark()
         model, _ = example.train(kind, training, epochs=1 if quick else None)
-        record = Measurement("mnist", "wyrm_py", {"network": kind})
+        record = Measurement(_named("mnist", quick), "wyrm_py", {"network": kind})
         record.extra = _seconds(mark() - before)
         record.extra["accuracy"] = round(example.accuracy(model, test), 4)
         recorder.add(record)
@@ -65,7 +70,9 @@ def characters(recorder: Recorder, data: Path, quick: bool) -> None:
         random_state=0,
         progress=False,
     )
-    record = Measurement("ptb", "wyrm_py", {"network": "GRU", "widths": PTB_WIDTHS})
+    record = Measurement(
+        _named("ptb", quick), "wyrm_py", {"network": "GRU", "widths": PTB_WIDTHS}
+    )
     record.extra = _seconds(mark() - before)
     record.extra["perplexity"] = round(wp.evaluation.perplexity(history.losses[-1]), 3)
     recorder.add(record)
