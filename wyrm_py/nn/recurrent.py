@@ -273,7 +273,7 @@ class Recurrent(Layer):
         dtype: DTypeLike = np.float32,
         **settings: Any,
     ) -> None:
-        self.stacked = isinstance(hidden, Iterable)
+        self._stacked = isinstance(hidden, Iterable)
         widths = list(hidden) if isinstance(hidden, Iterable) else [hidden]
         if not widths:
             raise SettingError(
@@ -309,7 +309,7 @@ class Recurrent(Layer):
     def start(self, like: Node | None = None) -> Any:
         """Return the initial state; of a stack a tuple, one for each cell."""
         states = [cell.start(like) for cell in self.cells]
-        return tuple(states) if self.stacked else states[0]
+        return tuple(states) if self._stacked else states[0]
 
     def forward(
         self,
@@ -326,7 +326,7 @@ class Recurrent(Layer):
             )
         if initial is None:
             initial = self.start(None if ragged is not None else x)
-        states = initial if self.stacked else [initial]
+        states = initial if self._stacked else [initial]
         if not isinstance(states, tuple | list) or len(states) != len(self.cells):
             raise ShapeError(
                 f"{type(self).__name__}: takes one initial state for each of its "
@@ -345,7 +345,7 @@ class Recurrent(Layer):
                 truncate=truncate,
             )
             finals.append(final)
-        return x, tuple(finals) if self.stacked else finals[0]
+        return x, tuple(finals) if self._stacked else finals[0]
 
 
 class RNN(Recurrent):
