@@ -236,6 +236,11 @@ def test_known_takes_classes_of_layers_optimizers_and_schedules(known):
         wp.from_json(wp.to_json(wp.SGD()), known=known)
 
 
+def _described(name, **settings):
+    head = {"format": 1, "library": "0"}
+    return json.dumps(head | {"class": f"wyrm_py.{name}", "settings": settings})
+
+
 def _edited(**changes):
     document = json.loads(wp.to_json(wp.SGD(0.5)))
     document["settings"].update(changes)
@@ -266,6 +271,10 @@ BAD_SETTINGS = {
             "settings": {"steps": [1]},
         }
     ),
+    "no list": _described("Sequential", steps=3),
+    "too large": _described("Dense", inputs=10**13, outputs=10**13),
+    "no integer": _described("Embedding", rows=3, width="4"),
+    "of no cell": _described("LSTM", inputs=3, hidden=2, speed=1),
 }
 
 

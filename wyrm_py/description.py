@@ -30,6 +30,7 @@ from wyrm_py.errors import (
     SettingError,
     UnknownClassError,
     UnsavableError,
+    WyrmError,
 )
 from wyrm_py.nn.layer import Layer, NotKept, is_importable
 from wyrm_py.optim import Optimizer, schedules
@@ -286,13 +287,21 @@ class _Reader:
                 f"{missing}, unknown: {unknown}. They are of another version of it."
             )
         arguments = {name: settings[name] for name in parameters if name in settings}
-        if several in arguments:
-            arguments[several] = tuple(arguments[several])
         if rest is not None:
             arguments[rest] = {name: settings[name] for name in unknown}
         bound = inspect.BoundArguments(signature, arguments)
         bound.apply_defaults()
-        return kind(*bound.args, **bound.kwargs)
+        try:
+            if several is not None:
+                bound.arguments[several] = tuple(bound.arguments[several])
+            return kind(*bound.args, **bound.kwargs)
+        except (TypeError, ValueError, OverflowError, MemoryError) as error:
+            if isinstance(error, WyrmError):
+                raise
+            raise SettingError(
+                f"{self.who}: {kind.__name__} cannot be built with these settings, "
+                f"{str(settings)[:100]}: {type(error).__name__}: {error}."
+            ) from error
 
 
 def _given(layer: Any) -> dict[str, Any]:

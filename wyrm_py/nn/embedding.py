@@ -7,7 +7,13 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from wyrm_py.nn.initialisers import Initialiser, RandomState, normal, parameter
+from wyrm_py.nn.initialisers import (
+    Initialiser,
+    RandomState,
+    checked_shape,
+    normal,
+    parameter,
+)
 from wyrm_py.nn.layer import Layer
 from wyrm_py.nodes import Node
 
@@ -40,9 +46,10 @@ class Embedding(Layer):
         random_state: RandomState = None,
         dtype: DTypeLike = np.float32,
     ) -> None:
+        shape = checked_shape("Embedding", (rows, width))
         if initialiser is None:
-            initialiser = normal(std=1 / math.sqrt(max(width, 1)))
-        self.weight = parameter(initialiser, (rows, width), random_state, dtype)
+            initialiser = normal(std=1 / math.sqrt(width))
+        self.weight = parameter(initialiser, shape, random_state, dtype)
 
     def forward(self, rows: Node | ArrayLike) -> Node:
         """Look up rows."""
