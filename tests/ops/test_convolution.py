@@ -226,6 +226,8 @@ IMAGE = (2, 4, 5, 6)
         ((4, 5, 6), (1, 4, 3, 3), {}, "must have 3 axes, (out, in / groups, *window)"),
         (IMAGE, (3, 4, 6, 2), {}, "the window (6, 2) is larger than the space (5, 6)"),
         (IMAGE, (3, 4, 3, 3), {"dilation": 3}, "(stretched to (7, 7)) is larger"),
+        (IMAGE, (0, 4, 3, 3), {}, "the kernel (0, 4, 3, 3) is empty"),
+        (IMAGE, (3, 4, 0, 3), {}, "the kernel (3, 4, 0, 3) is empty"),
         (IMAGE, (3, 2, 3, 3), {}, "made for 2 channels in each of 1 groups"),
         (IMAGE, (3, 4, 3, 3), {"channels_last": True}, "the value (2, 4, 5, 6) has 6"),
         (IMAGE, (3, 2, 3, 3), {"groups": 2}, "divisible by groups = 2, got 4"),

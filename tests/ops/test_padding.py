@@ -79,7 +79,10 @@ def test_modes_values_and_dtypes_are_checked():
     x = wp.InputNode(np.zeros((2, 2, 4)))
     with pytest.raises(SettingError, match=r"one of 'zero', .* got 'wrap'"):
         x.pad(1, "wrap")
-    with pytest.raises(SettingError, match="must be a number, got nan"):
-        x.pad(1, "constant", np.nan)
+    with pytest.raises(SettingError, match=r"one of 'zero', .* got \['zero'\]"):
+        x.pad(1, ["zero"])
+    for wrong in (np.nan, "1", None, 1j):
+        with pytest.raises(SettingError, match=f"must be a number, got {wrong!r}"):
+            x.pad(1, "constant", wrong)
     with pytest.raises(DTypeError, match="pad: takes float32 or float64"):
         wp.IndexInputNode(np.zeros((2, 2, 4), int)).pad(1)

@@ -60,6 +60,15 @@ def test_of_equal_largest_elements_the_first_takes_the_gradient():
         np.testing.assert_array_equal(found[0, 0], apart)
 
 
+def test_nan_never_takes_the_gradient_from_a_number():
+    for window, expected in [([np.nan, 1, 5], [0, 0, 1]), ([2, np.nan, 1], [1, 0, 0])]:
+        x = wp.ParameterNode(np.zeros((1, 1, 3)), np.float64)
+        loss = (x + np.array([[window]])).max_pool(3).sum()
+        assert np.isnan(loss.value)
+        for (found,) in each_engine(loss, [x]):
+            np.testing.assert_array_equal(found[0, 0], expected)
+
+
 def test_nan_and_infinity_come_through():
     x = wp.InputNode([[[1.0, -1.0, 0.0, 0.0, 2.0, 1.0]]], np.float64)
     found = (x.ln() / x.relu()).max_pool(2)  # 0, nan; -inf, -inf; 0.35, 0

@@ -59,6 +59,11 @@ class Layout:
                 f"{kernel.shape}."
             )
         out, inside, *window = kernel.shape
+        if 0 in kernel.shape:
+            raise ShapeError(
+                f"{name}: the kernel {kernel.shape} is empty; give each axis at least "
+                "one element."
+            )
         if channels % self.groups or out % self.groups:
             raise ShapeError(
                 f"{name}: channels must be divisible by groups = {self.groups}, got "

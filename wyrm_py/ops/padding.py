@@ -192,13 +192,16 @@ class PaddingMethods(Methods):
         the cell it repeats.
         """
         require_image("pad", self.spec, channels_last)
-        if mode not in MODES:
+        if not isinstance(mode, str) or mode not in MODES:
             raise SettingError(
                 f"pad: `mode` must be one of {', '.join(map(repr, MODES))}, got "
                 f"{mode!r}."
             )
-        if value != value:
-            raise SettingError("pad: `value` must be a number, got nan.")
+        if (
+            not isinstance(value, int | float | np.integer | np.floating)
+            or value != value
+        ):
+            raise SettingError(f"pad: `value` must be a number, got {value!r}.")
         space = pairs_of("pad", amounts, len(space_of(self.shape, channels_last)))
         none = (0, 0)
         pairs = (none, *space, none) if channels_last else (none, none, *space)

@@ -217,11 +217,14 @@ class SelectMax(Op):
 
 
 def _first_largest(pools: Pools, pooled: Array, x: Array) -> Array:
-    """Return the number, within each window, of its first largest element."""
-    best: Any = None
+    """Return the number, within each window, of its first largest element.
+
+    NaN is never the largest, as in `_write_first_largest`.
+    """
+    best: Any = -np.inf
     chosen: Any = 0
     for number, (under,) in enumerate(pools.taps(pooled, x)):
-        better = np.full(under.shape, True) if best is None else under > best
+        better = under > best
         best = np.where(better, under, best)
         chosen = np.where(better, number, chosen)
     return np.asarray(chosen)

@@ -95,8 +95,8 @@ class Windows:
             dilated = f" (stretched to {reach})" if reach != tuple(window) else ""
             raise ShapeError(
                 f"{name}: the window {tuple(window)}{dilated} is larger than the "
-                f"space {tuple(space)}. Pad the value with `padding=`, or take a "
-                "smaller window."
+                f"space {tuple(space)}. `pad` the value first, or take a smaller "
+                "window."
             )
         return tuple(
             (n - r) // s + 1 for n, r, s in zip(space, reach, self.stride, strict=True)
