@@ -144,6 +144,12 @@ def test_integers_must_be_whole_and_fit():
     for cell in ("1.5", "300", "-1"):
         with pytest.raises(DataError, match=f"line 3: a whole number in uint8.*{cell}"):
             read_csv(io.StringIO(f"a\n1\n{cell}\n"), dtype=np.uint8)
+    for cell in (2**53 - 1, 1 - 2**53):
+        data = read_csv(io.StringIO(f"a\n{cell}\n"), dtype=np.int64)
+        assert data.records.item() == cell
+    for cell in (2**53, 2**53 + 1, -(2**53) - 1):  # as float64 no longer exact
+        with pytest.raises(DataError, match=rf"below 2\*\*53 in size.*{cell}"):
+            read_csv(io.StringIO(f"a\n{cell}\n"), dtype=np.int64)
 
 
 def test_what_a_conversion_refuses_is_named():

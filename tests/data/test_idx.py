@@ -51,6 +51,8 @@ def test_any_dtype_and_rank_comes_back(tmp_path, dtype, shape, pack):
         (b"\0\0\x0e\2" + b"\xff" * 8, r"found 0\. Fetch"),
         (gzip.compress(packed(np.ones(3)))[:-5], "gzip"),
         (b"", "empty"),
+        (b"\0\0\x08\x64" + b"\0\0\0\1" * 100 + b"\1", "no array has the shape"),
+        (b"\0\0\x08\4" + bytes(4) + b"\xff" * 12, "no array has the shape"),
     ],
 )
 def test_damaged_files_are_refused(tmp_path, content, message):

@@ -61,7 +61,8 @@ def read_csv(
         its number: `{"species": ["cat", "dog"].index}`. All other fields have to be
         finite numbers.
     dtype, label_dtype : of the records and of the labels
-        Floats or integers, the latter from whole numbers; None takes `dtype`.
+        Floats or integers, the latter from whole numbers below 2**53 in size; None
+        takes `dtype`.
     encoding : str
 
     Returns
@@ -146,8 +147,9 @@ class _Table:
             good = np.isfinite(column) & np.isfinite(array[:, k])
             what = f"a finite number in {dtype}"
             if dtype.kind in "iu":
-                good &= array[:, k] == column
-                what = f"a whole number in {dtype}"
+                # all are read as float64, which holds no larger ones exactly
+                good &= (array[:, k] == column) & (np.abs(column) < 2**53)
+                what = f"a whole number in {dtype}, below 2**53 in size,"
             if not good.all():
                 row = int(np.argmin(good))
                 raise self._at(row, place, f"{what} is required")

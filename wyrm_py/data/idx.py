@@ -60,7 +60,10 @@ def read_idx(path: str | Path) -> NDArray[Any]:
             f"{path}: {needed} bytes of {dtype.newbyteorder('=')} are required for the "
             f"shape {shape}, found {len(content) - start}. Fetch it again."
         )
-    array = np.frombuffer(content, dtype, offset=start).reshape(shape)
+    try:
+        array = np.frombuffer(content, dtype, offset=start).reshape(shape)
+    except ValueError as error:  # more axes, or more elements, than NumPy has
+        raise DataError(f"{path}: no array has the shape {shape}: {error}.") from error
     return array.astype(dtype.newbyteorder("="))  # a copy that can be written
 
 
