@@ -280,6 +280,15 @@ def test_a_rule_that_is_no_elementwise_text_is_refused(rule, message):
             make_step(node.sum(), wrong())()
 
 
+@pytest.mark.parametrize("slot", ["value", "gradient", "learning_rate", "a b"])
+def test_a_slot_with_the_name_of_something_else_is_refused(slot):
+    """It would hide the other: nothing would be learned, and nobody told."""
+    rule = "value = value - learning_rate * gradient"
+    wrong = type("Wrong", (wp.Optimizer,), {"rule": rule, "slots": (slot,)})
+    with pytest.raises(errors.SettingError, match=f"Wrong: slots must .* got {slot}"):
+        wp.compile(wp.ParameterNode([1.0]).sum(), wrong())
+
+
 def test_an_optimizer_without_a_rule_is_refused():
     with pytest.raises(errors.SettingError, match="`optimizer` must be an optimizer"):
         wp.compile(wp.ParameterNode([1.0]).sum(), wp.SGD)

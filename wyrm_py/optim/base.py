@@ -215,7 +215,7 @@ class Optimizer:
         ------
         SettingError
             If a line is not an assignment of an elementwise expression of names
-            that the optimizer has.
+            that the optimizer has, or a slot has the name of something else.
         """
         held: tuple[int, Formulas] | None = self.__dict__.get(_PREPARED)
         if held is None or held[0] != self.version:
@@ -229,6 +229,13 @@ class Optimizer:
         missed_once = self._formula("missed_once", self.missed_once)
         missed = self._formula("missed", self.missed)
         state = (*numbers, *self.slots, "value")
+        taken = {*self.bounds, "value", "gradient"}
+        wrong = [s for s in self.slots if s in taken or not s.isidentifier()]
+        if wrong:
+            raise SettingError(
+                f"{type(self).__name__}: slots must be names of their own, not those "
+                f"of settings, `value` or `gradient`, got {', '.join(wrong)}."
+            )
         for lines, names in [
             (once, (*numbers, "step")),
             (rule, (*state, "gradient", *once.assigns)),
