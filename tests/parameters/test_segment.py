@@ -14,7 +14,14 @@ from wyrm_py.errors import (
     SharedMemoryFullError,
     StaleParameterError,
 )
-from wyrm_py.parameters import HogwildParameter, SharedArray, limits, segment, storage
+from wyrm_py.parameters import (
+    HogwildParameter,
+    SharedArray,
+    limits,
+    segment,
+    shared,
+    storage,
+)
 from wyrm_py.parameters.segment import SharedSegment
 
 KINDS = ["memfd", "named"]
@@ -107,7 +114,7 @@ def test_descriptor_number_taken_by_something_else_is_refused():
 def test_another_format_version_is_refused(kind):
     made = SharedSegment.create(100, 100, kind)
     made._header()["version"] = 99
-    with pytest.raises(ParameterError, match="version 1 is required, 99"):
+    with pytest.raises(ParameterError, match="version 2 is required, 99"):
         attach_as_a_stranger(made.handle)
 
 
@@ -239,3 +246,16 @@ def test_auto_falls_back_to_named_where_memfd_is_not_to_be_had(monkeypatch):
 
 def test_auto_takes_memfd_on_linux():
     assert HogwildParameter(np.ones(2)).storage == "memfd"
+
+
+def test_the_format_version_stands_for_this_layout():
+    """Whoever changes where things lie must count the version up, and this line."""
+    header = shared._HEADER
+    layout = {name: header.fields[name][1] for name in header.names}
+    assert segment._VERSION == 2
+    assert [layout[name] for name in ("shape", "rows", "element_names")] == [
+        32,
+        168,
+        200,
+    ]
+    assert (layout["counters"], header.itemsize) == (712, 904)

@@ -36,7 +36,7 @@ HEADER_SIZE = 4096  # one page: the data after it is aligned for any use
 USER_HEADER = 64  # the rest of the header page belongs to who made the segment
 
 _MAGIC = b"wyrm_py\x00"
-_VERSION = 1
+_VERSION = 2
 _HEADER = np.dtype(
     [
         ("magic", "V8"),
