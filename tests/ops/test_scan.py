@@ -597,6 +597,30 @@ def test_outputs_that_are_views_may_be_reshaped():
         np.testing.assert_allclose(one, wp.gradient(loss, node).value, rtol=1e-14)
 
 
+@pytest.mark.parametrize("turned", ["reversed", "transposed", "ragged", "swapped"])
+def test_a_state_may_be_itself_in_another_order(turned):
+    """Its memory is written while it is read."""
+    x, h = parameters((3, 4), (4,))
+    m, table = parameters((3, 3), (5, 4))
+    if turned == "reversed":
+        o, f = wp.scan(lambda s, e: (s[::-1], s * e), x, h)
+    elif turned == "transposed":
+        o, f = wp.scan(lambda s, e: (s.t(), s * e.sum()), x, m)
+    elif turned == "ragged":
+        rows = wp.IndexInputNode([1, 2, 0], capacity=5)
+        o, f = wp.scan(lambda s, e: (s[::-1], s * table.index(e)), rows, h, ragged=rows)
+    else:
+        o, (f, _) = wp.scan(
+            lambda s, e: ((s[1][::-1], s[0]), s[0] * e), x, (h, h * 2.0)
+        )
+    loss = telling(o) + telling(f)
+    nodes = loss.parameters()
+    mean, taken = updates(plain_step(loss, wp.SGD(1.0)), nodes)
+    assert mean == pytest.approx(loss.value.item(), rel=1e-12)
+    for node, one in zip(nodes, taken, strict=True):
+        np.testing.assert_allclose(one, wp.gradient(loss, node).value, rtol=1e-12)
+
+
 def test_a_loop_pickles_without_the_graph_around_it():
     _, nodes = rnn()
     big = wp.ParameterNode(np.zeros((1000, 1000)))

@@ -386,14 +386,19 @@ class Loop:
             at = total.at(*index)
             self.printing.writer.line(f"{at} = {at} + {part.at(*index)}")
 
+    def _reads_states(self, region: Region, k: int, after: Node) -> bool:
+        """Whether a state after the step is made of states, but not as it stands."""
+        own = (self.body.states[k], True)
+        origins = region.grouping.origins([after])
+        return any(o[0] in self.body.states and o != own for o in origins)
+
     def _carry(self, region: Region, finals: Sequence[Operand]) -> None:
         """Make the states after the step those before the next."""
         writer, slots = self.printing.writer, self.printing.slots
         values = [region.operands[node] for node in self.body.after]
         for k, (node, value) in enumerate(zip(self.body.after, values, strict=True)):
-            origins = {origin for origin, _ in region.grouping.origins([node])}
-            if len(values) > 1 and not origins.isdisjoint(self.body.states):
-                # reads a state that another copy may overwrite before
+            if self._reads_states(region, k, node):
+                # the copy below would write to what it, or another one, still reads
                 name = writer.fresh("w")
                 values[k] = slots.workspace(name, value.dtype, value.extents)
                 _copy(writer, values[k], value)
