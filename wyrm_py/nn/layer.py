@@ -7,6 +7,7 @@ builds graphs from ops when it is called; it has no gradient code and no engine.
 from __future__ import annotations
 
 import copy
+import inspect
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -55,6 +56,15 @@ class Layer:
     _given: tuple[tuple[Any, ...], dict[str, Any]]
 
     forward: Callable[..., Any] = _no_forward
+
+    __signature__: inspect.Signature
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Show the constructor's arguments; some Pythons would show `__new__`'s."""
+        super().__init_subclass__(**options)
+        whole = inspect.signature(cls.__init__)
+        arguments = list(whole.parameters.values())[1:]
+        cls.__signature__ = whole.replace(parameters=arguments)
 
     def __new__(cls, *given: Any, **named: Any) -> Self:
         """Remember the constructor's arguments: a file keeps them (`save_model`)."""
