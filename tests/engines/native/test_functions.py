@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import numba
 import numpy as np
@@ -117,6 +118,22 @@ def test_native_float32_stays_within_two_ulps_over_the_whole_range(name):
     x = _samples()
     errors = _ulps(_native(name, x), _truth(name, x))
     assert errors.max() <= 2.0, f"{name}({x[errors.argmax()]!r})"
+
+
+@pytest.mark.parametrize("name", ["exp", "ln", "tanh", "sigmoid"])
+def test_errors_are_those_of_the_document(name):
+    text = (Path(__file__).parents[3] / "docs/numerics.md").read_text()
+    (row,) = re.findall(rf"\| `{name}` \| \[(.+), (.+)\] \| (\S+) (\w+)", text)
+    low, high, stated = map(float, row[:3])
+    rng, count = np.random.default_rng(0), 1_000_000
+    if low > 0:
+        x = np.exp(rng.uniform(np.log(low), np.log(high), count)).astype(np.float32)
+    else:
+        x = rng.uniform(low, high, count).astype(np.float32)
+    truth = _truth(name, x)
+    errors = np.abs(_native(name, x) - truth)
+    largest = (errors / truth if row[3] == "relative" else errors).max()
+    assert 0.85 * stated < largest <= stated
 
 
 @pytest.mark.parametrize("name", TRUTHS)
