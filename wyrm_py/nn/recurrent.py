@@ -263,6 +263,12 @@ class Recurrent(Layer):
 
     cell: ClassVar[type[Cell]]
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Give each kind of layer the text on settings that all share."""
+        super().__init_subclass__(**options)
+        _, _, settings = (Recurrent.__doc__ or "").partition("    Parameters\n")
+        cls.__doc__ = f"{cls.__doc__}\n    Parameters\n{settings}"
+
     def __init__(
         self,
         inputs: int,
@@ -349,31 +355,27 @@ class Recurrent(Layer):
 
 
 class RNN(Recurrent):
-    """Vanilla recurrent layer: see `Recurrent` for settings, `RNNCell` for the rule."""
+    """Vanilla recurrent layer: `RNNCell` over sequences; the state is h."""
 
     cell = RNNCell
 
 
 class GRU(Recurrent):
-    """Gated recurrent layer: see `Recurrent` for settings, `GRUCell` for the rule."""
+    """Gated recurrent layer: `GRUCell` over sequences; the state is h."""
 
     cell = GRUCell
 
 
 class SimpleGRU(Recurrent):
-    """Simplified gated layer: see `Recurrent` and `SimpleGRUCell`."""
+    """Simplified gated layer: `SimpleGRUCell` over sequences; the state is h."""
 
     cell = SimpleGRUCell
 
 
 class LSTM(Recurrent):
-    """LSTM layer: see `Recurrent` for settings, `LSTMCell` for the rule.
+    """LSTM layer: `LSTMCell` over sequences; the state is (h, c).
 
-    Parameters
-    ----------
-    coupled : bool, keyword; whether input and forget gates are coupled
-
-    The state is (h, c).
+    With `coupled=True` (by keyword) its input gate is one minus its forget gate.
     """
 
     cell = LSTMCell

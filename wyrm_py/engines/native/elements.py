@@ -19,7 +19,8 @@ from wyrm_py.engines.native.operands import Operand, buffer
 from wyrm_py.graph.op import Reduction
 
 if TYPE_CHECKING:
-    from wyrm_py.engines.native.region import Loop, Printing
+    from wyrm_py.engines.native.printing import Printing
+    from wyrm_py.engines.native.region import Loop
     from wyrm_py.nodes import Application, Node
 
 

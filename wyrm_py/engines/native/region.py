@@ -6,14 +6,11 @@ them. The body of a `Scan` is a region inside the one its loop stands in.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from wyrm_py.engines.native.elements import GroupWriter
-from wyrm_py.engines.native.extents import Extent, Extents
+from wyrm_py.engines.native.extents import Extent
 from wyrm_py.engines.native.groups import (
     Group,
     Grouping,
@@ -22,55 +19,14 @@ from wyrm_py.engines.native.groups import (
     value_inputs,
     wide,
 )
-from wyrm_py.engines.native.loading import LeafLoader
 from wyrm_py.engines.native.operands import Operand, buffer, local, type_name
-from wyrm_py.engines.native.slots import Slots
+from wyrm_py.engines.native.printing import Printing, native_dtype
 from wyrm_py.engines.native.writer import Writer
 from wyrm_py.graph.op import Op, View
 from wyrm_py.ops.scan import Outputs, Scan
 
 if TYPE_CHECKING:
     from wyrm_py.nodes import Application, Node
-
-
-@dataclass
-class Printing:
-    """What all regions of a step share.
-
-    streams : random streams by application, as text
-    cut : the step is printed as several functions
-    """
-
-    writer: Writer
-    extents: Extents
-    slots: Slots
-    loader: LeafLoader
-    streams: Mapping[Application, str]
-    cut: bool
-    number: dict[Node, int] = field(default_factory=dict)
-    cut_numbers: int = 0
-
-    def enumerate(self, applications: Iterable[Application]) -> None:
-        """Give the values of applications their numbers in the text."""
-        for application in applications:
-            for out in application.outputs:
-                self.number[out] = len(self.number)
-            if isinstance(application.op, Scan):
-                body = application.op.body
-                for node in body.inputs:
-                    self.number[node] = len(self.number)
-                self.enumerate(body.order)
-
-    def memory(self, node: Node) -> Operand:
-        """Return scratch memory for a value."""
-        letter = "r" if node.spec.is_index else "t"
-        shape, kind = self.extents.shapes[node], native_dtype(node)
-        return self.slots.workspace(f"{letter}{self.number[node]}", kind, shape)
-
-
-def native_dtype(node: Node) -> Any:
-    """Return the dtype a value has in emitted text."""
-    return np.dtype(np.uint64) if node.spec.is_index else node.dtype
 
 
 class Region:

@@ -18,7 +18,8 @@ from wyrm_py.engines.native.groups import Group, resolved, wide
 from wyrm_py.engines.native.loading import LeafLoader
 from wyrm_py.engines.native.module import AHEAD, Module
 from wyrm_py.engines.native.operands import Operand, times
-from wyrm_py.engines.native.region import Printing, Region
+from wyrm_py.engines.native.printing import Printing
+from wyrm_py.engines.native.region import Region
 from wyrm_py.engines.native.settings import Settings
 from wyrm_py.engines.native.slots import Slots
 from wyrm_py.engines.native.updates import UpdateWriter
