@@ -311,6 +311,8 @@ def _sgd(rate):
         "3",
         "[" * 100_000,
         '{"format": "x", "library": "0", "class": "wyrm_py.SGD", "settings": {}}',
+        '{"format": 1e999, "library": "0", "class": "wyrm_py.SGD", "settings": {}}',
+        '{"format": -1, "library": "0", "class": "wyrm_py.SGD", "settings": {}}',
         _document({}),
         _document({"class": "wyrm_py.SGD"}),
         _document({"class": ["SGD"], "settings": {}}),

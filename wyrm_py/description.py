@@ -84,7 +84,9 @@ def from_json(text: str, known: Iterable[Known] = ()) -> Any:
     """
     try:
         document = json.loads(text)
-        version, library = int(document.pop("format")), str(document.pop("library"))
+        version, library = document.pop("format"), str(document.pop("library"))
+        if type(version) is not int or version < 1:
+            raise ValueError(f"format {version!r}")
     except (TypeError, ValueError, KeyError, AttributeError, RecursionError) as error:
         raise CorruptCheckpointError(
             "from_json: text written by `to_json` is required; this has no such "
