@@ -12,23 +12,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from wyrm_py.errors import (
-    GraphError,
-    ParameterError,
-    SettingError,
-    ShapeError,
-)
+from wyrm_py.errors import GraphError, ParameterError, SettingError, ShapeError
 from wyrm_py.graph.op import Array, Op, Spec
 from wyrm_py.nodes import Application, Leaf, Node, ticks
 from wyrm_py.parameters import HogwildParameter, ParameterBlock, PlainParameter
-from wyrm_py.values import (
-    INDEX,
-    as_csr,
-    as_floats,
-    as_rows,
-    fit_shape,
-    float_dtype,
-)
+from wyrm_py.values import INDEX, as_csr, as_floats, as_rows, fit_shape, float_dtype
 
 if TYPE_CHECKING:
     from wyrm_py.ops.methods import Value
@@ -57,9 +45,8 @@ class LeafNode(Node):
 class Constant(LeafNode):
     """A number or an array that nobody changes.
 
-    Python numbers and lists of them take the dtype of the node they meet,
-    integer arrays too; float arrays keep theirs, so float32 with float64 gives
-    float64.
+    Python numbers, lists of them and integer arrays take the dtype of the node they
+    meet; float arrays keep theirs, so float32 with float64 gives float64.
     """
 
     __slots__ = ()
@@ -82,7 +69,7 @@ class ParameterNode(LeafNode):
     ----------
     value : array_like of finite numbers, any shape; copied
     dtype : float32 (default) or float64
-    name : shown in errors, in `source` and in checkpoints
+    name : str or None, shown in errors, in `source` and in checkpoints
     trainable : False freezes it: no gradient is built, no optimizer touches it.
         May be set later too; compiled steps follow.
 
@@ -194,8 +181,14 @@ class InputNode(LeafNode):
 
     Parameters
     ----------
-    value : array_like; fixes the shape
+    value : array_like of numbers, any shape; copied, fixes the shape
     dtype : float32 (default) or float64
+    name : str or None, shown in errors and drawings
+
+    Raises
+    ------
+    DTypeError, ShapeError
+        If the value is no dense array of numbers, or the dtype is another.
     """
 
     __slots__ = ()
@@ -224,19 +217,22 @@ class IndexInputNode(LeafNode):
 
     Parameters
     ----------
-    indices : int, list or integer array of any shape; fixes the shape
-    capacity : with it the node is ragged: one-dimensional, of 0 to `capacity`
+    indices : int >= 0, list or integer array of any shape; fixes the shape
+    capacity : int >= 1; with it the node is ragged: one axis of 0 to `capacity`
         row numbers, another number each time
+    name : str or None, shown in errors and drawings
+
+    Raises
+    ------
+    DTypeError, IndexRangeError, ShapeError, SettingError
+        If these are no integers, negative, more than `capacity`, or it is not >= 1.
     """
 
     __slots__ = ("capacity", "lengths", "segments")
     _value: Array  # from the start, unlike that of a computed node
 
     def __init__(
-        self,
-        indices: ArrayLike,
-        capacity: int | None = None,
-        name: str | None = None,
+        self, indices: ArrayLike, capacity: int | None = None, name: str | None = None
     ) -> None:
         array = np.atleast_1d(as_rows("IndexInputNode", indices))
         super().__init__(Spec(array.shape, INDEX), array, name)
@@ -293,9 +289,14 @@ class SparseInputNode(LeafNode):
 
     Parameters
     ----------
-    rows : scipy.sparse matrix, shape (b, F); fixes the shape, not the number of
-        stored values
+    rows : scipy.sparse matrix, (b, F); fixes the shape, not how many are stored
     dtype : float32 (default) or float64
+    name : str or None, shown in errors and drawings
+
+    Raises
+    ------
+    DTypeError, DataError, IndexRangeError
+        If these are no scipy rows of numbers, or no well-formed ones.
     """
 
     __slots__ = ("data", "indices", "lengths", "segments")

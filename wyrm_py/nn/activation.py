@@ -26,7 +26,13 @@ NAMES = (
 
 
 def checked_activation(who: str, activation: Activated) -> Activated:
-    """Return an activation setting, or raise a SettingError."""
+    """Return an activation setting, or raise a SettingError.
+
+    Parameters
+    ----------
+    who : name of the layer, for the error
+    activation : one of `NAMES`, a function from node to node, or None
+    """
     if activation is None or callable(activation) or activation in NAMES:
         return activation
     raise SettingError(
@@ -36,7 +42,7 @@ def checked_activation(who: str, activation: Activated) -> Activated:
 
 
 def activate(x: Node, activation: Activated) -> Node:
-    """Return the activation of a node."""
+    """Return the activation of a node, or the node itself for None."""
     if activation is None:
         return x
     if callable(activation):
@@ -45,23 +51,26 @@ def activate(x: Node, activation: Activated) -> Node:
 
 
 class Activation(Layer):
-    """An activation as a layer, for `Sequential`.
+    """An activation as a layer, for `Sequential`; values keep their shape.
 
     Parameters
     ----------
     activation : "relu", "leaky_relu", "elu", "gelu", "tanh", "sigmoid",
         "softplus", "softmax" or "log_softmax" (the last two over the last axis), or
-        a function from node to node
+        a function from node to node; formulas and sources stand with the methods of
+        nodes that have these names
 
     Raises
     ------
     SettingError
         If it is none of these.
+    DTypeError
+        On a call, if the value holds row numbers.
     """
 
     def __init__(self, activation: str | Callable[[Node], Node]) -> None:
         self.activation = checked_activation("Activation", activation)
 
     def forward(self, x: Node) -> Node:
-        """Return the activation of a node."""
+        """Return the activation of a node of floats, of the same shape."""
         return activate(x, self.activation)

@@ -28,6 +28,14 @@ from wyrm_py.ops.windows import PerAxis, per_axis
 class Convolution(Layer):
     """activation(x convolved with a kernel + b): base of the three layers.
 
+    As usual the kernel is not flipped (cross-correlation): with one axis of space
+    and one group, before the activation,
+    y[n, o, i] = b[o] + sum over c, k of W[o, c, k] x[n, c, i * stride + k * dilation],
+    x with its padding.
+
+    Source: LeCun et al., "Gradient-based learning applied to document recognition",
+    Proceedings of the IEEE 86, 1998, section II.
+
     Parameters
     ----------
     in_channels, out_channels : int >= 1, divisible by `groups`
@@ -44,7 +52,7 @@ class Convolution(Layer):
         (batch, channels, *space)
     initialiser : function (shape, rng) of the kernel, `xavier_uniform()` by default;
         the bias begins with zeros
-    random_state : int, Generator or None
+    random_state : int >= 0, Generator or None
     dtype : float32 or float64
 
     Attributes
@@ -54,7 +62,7 @@ class Convolution(Layer):
 
     Raises
     ------
-    SettingError, ShapeError
+    SettingError, ShapeError, DTypeError
         If a setting is impossible; on a call, if the value does not fit.
     """
 
@@ -102,7 +110,23 @@ class Convolution(Layer):
         self.bias = parameter(zeros, (out_channels,), rng, dtype) if bias else None
 
     def forward(self, x: Node) -> Node:
-        """Return activation(x convolved with the weight + b)."""
+        """Return activation(x convolved with the weight + b).
+
+        Parameters
+        ----------
+        x : node of floats, (batch, in_channels, *space), or (batch, *space,
+            in_channels) with `channels_last`
+
+        Returns
+        -------
+        Node, (batch, out_channels, *places), or (batch, *places, out_channels)
+
+        Raises
+        ------
+        ShapeError, DTypeError
+            If axes or channels do not fit, the window is larger than the padded
+            space, or x holds row numbers.
+        """
         if len(x.shape) != self.axes + 2:
             raise ShapeError(
                 f"{type(self).__name__}: takes a batch of channels with {self.axes} "
@@ -125,18 +149,110 @@ class Convolution(Layer):
 
 
 class Conv1d(Convolution):
-    """Convolution along one axis of space; see `Convolution` for the settings."""
+    """Convolution along one axis of space: activation(x convolved with a kernel + b).
+
+    A node (B, in_channels, L) gives (B, out_channels, L'), where
+    L' = (L + padding - (window - 1) * dilation - 1) // stride + 1, with `padding`
+    the cells added at both ends together.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int >= 1, divisible by `groups`
+    window, stride, dilation : int >= 1
+    padding : int >= 0, ((before, after),), or "same" for ceil(L / stride) places
+    padding_mode : "zero", "reflective" or "replicative"
+    groups : int >= 1; each group of outputs sees its own group of inputs
+    activation : name of an activation ("relu", ...), function of a node, or None
+    bias : bool, whether to add one number per output channel
+    channels_last : bool; True for values (B, L, channels), in and out
+    initialiser : function (shape, rng) of the kernel, `xavier_uniform()` by default
+    random_state : int >= 0, Generator or None
+    dtype : float32 or float64
+
+    Attributes
+    ----------
+    weight : ParameterNode, (out_channels, in_channels / groups, *window)
+    bias : ParameterNode, (out_channels,), zeros at first; or None
+
+    Raises
+    ------
+    SettingError, ShapeError, DTypeError
+        If a setting is impossible; on a call, if the value does not fit: its axes,
+        its channels, or a padded space smaller than the stretched window.
+    """
 
     axes = 1
 
 
 class Conv2d(Convolution):
-    """Convolution over two axes of space; see `Convolution` for the settings."""
+    """Convolution over two axes of space: activation(x convolved with a kernel + b).
+
+    A node (B, in_channels, H, W) gives (B, out_channels, H', W'), where
+    n' = (n + padding - (window - 1) * dilation - 1) // stride + 1 along each axis,
+    with `padding` the cells added at both ends together.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int >= 1, divisible by `groups`
+    window, stride, dilation : int >= 1, or (height, width)
+    padding : int >= 0, one int or (before, after) for each axis, or "same" for
+        ceil(n / stride) places
+    padding_mode : "zero", "reflective" or "replicative"
+    groups : int >= 1; each group of outputs sees its own group of inputs
+    activation : name of an activation ("relu", ...), function of a node, or None
+    bias : bool, whether to add one number per output channel
+    channels_last : bool; True for values (B, H, W, channels), in and out
+    initialiser : function (shape, rng) of the kernel, `xavier_uniform()` by default
+    random_state : int >= 0, Generator or None
+    dtype : float32 or float64
+
+    Attributes
+    ----------
+    weight : ParameterNode, (out_channels, in_channels / groups, *window)
+    bias : ParameterNode, (out_channels,), zeros at first; or None
+
+    Raises
+    ------
+    SettingError, ShapeError, DTypeError
+        If a setting is impossible; on a call, if the value does not fit: its axes,
+        its channels, or a padded space smaller than the stretched window.
+    """
 
     axes = 2
 
 
 class Conv3d(Convolution):
-    """Convolution over three axes of space; see `Convolution` for the settings."""
+    """Convolution over three axes of space: activation(x convolved with a kernel + b).
+
+    A node (B, in_channels, D, H, W) gives (B, out_channels, D', H', W'), where
+    n' = (n + padding - (window - 1) * dilation - 1) // stride + 1 along each axis,
+    with `padding` the cells added at both ends together.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int >= 1, divisible by `groups`
+    window, stride, dilation : int >= 1, or (depth, height, width)
+    padding : int >= 0, one int or (before, after) for each axis, or "same" for
+        ceil(n / stride) places
+    padding_mode : "zero", "reflective" or "replicative"
+    groups : int >= 1; each group of outputs sees its own group of inputs
+    activation : name of an activation ("relu", ...), function of a node, or None
+    bias : bool, whether to add one number per output channel
+    channels_last : bool; True for values (B, D, H, W, channels), in and out
+    initialiser : function (shape, rng) of the kernel, `xavier_uniform()` by default
+    random_state : int >= 0, Generator or None
+    dtype : float32 or float64
+
+    Attributes
+    ----------
+    weight : ParameterNode, (out_channels, in_channels / groups, *window)
+    bias : ParameterNode, (out_channels,), zeros at first; or None
+
+    Raises
+    ------
+    SettingError, ShapeError, DTypeError
+        If a setting is impossible; on a call, if the value does not fit: its axes,
+        its channels, or a padded space smaller than the stretched window.
+    """
 
     axes = 3

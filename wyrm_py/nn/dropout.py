@@ -15,12 +15,14 @@ class Dropout(Layer):
 
     Parameters
     ----------
-    p : float in [0, 1]
+    p : float in [0, 1], 0.5 by default; with 1 all is zero in training
 
     Raises
     ------
     SettingError
         If p is outside.
+    DTypeError
+        On a call, if the value holds row numbers.
 
     Source: Srivastava et al., "Dropout: a simple way to prevent neural networks
     from overfitting", JMLR 15, 2014; scaled in training instead of in evaluation.
@@ -32,5 +34,5 @@ class Dropout(Layer):
         self.p = float(p)
 
     def forward(self, x: Node) -> Node:
-        """Drop elements of a node."""
+        """Drop elements of a node of floats; the value keeps its shape."""
         return x.dropout(self.p, self.mode)

@@ -27,7 +27,7 @@ class Embedding(Layer):
     width : int >= 1, length of each
     initialiser : function (shape, rng); by default normal with std 1 / sqrt(width),
         so that vectors have a length of about 1
-    random_state : int, Generator or None
+    random_state : int >= 0, Generator or None
     dtype : float32 or float64
 
     Attributes
@@ -35,7 +35,15 @@ class Embedding(Layer):
     weight : ParameterNode, shape (rows, width); its gradient is sparse
 
     Called with an index node of shape S, or with row numbers that stay, it gives
-    (*S, width). Row numbers outside [0, rows) are an IndexRangeError.
+    (*S, width).
+
+    Raises
+    ------
+    SettingError, ShapeError, DTypeError
+        If a setting is impossible, or the initialiser returns another shape.
+    IndexRangeError, DTypeError
+        On a call or when values are computed, if row numbers are outside [0, rows),
+        or are no integers.
     """
 
     def __init__(
@@ -52,5 +60,20 @@ class Embedding(Layer):
         self.weight = parameter(initialiser, shape, random_state, dtype)
 
     def forward(self, rows: Node | ArrayLike) -> Node:
-        """Look up rows."""
+        """Look up rows.
+
+        Parameters
+        ----------
+        rows : index node of shape S, or an int, a list or an integer array that
+            stays; one int counts as a list of one
+
+        Returns
+        -------
+        Node, shape (*S, width)
+
+        Raises
+        ------
+        IndexRangeError, DTypeError
+            If row numbers are outside [0, rows), or are no integers.
+        """
         return self.weight.index(rows)

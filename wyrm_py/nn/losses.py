@@ -6,7 +6,8 @@ one per line where it compares distributions along an axis. So it does not chang
 with the batch size, and its gradient is that of the mean.
 
 No loss holds a shape, so the same graph trains with any `batch_size`. Targets are
-nodes, or numbers and arrays that stay.
+nodes, or numbers and arrays that stay; a number stands for all elements. That
+probabilities and targets are in their range is not checked.
 """
 
 from __future__ import annotations
@@ -41,14 +42,20 @@ def cross_entropy(
     logits : node, shape (..., C); with `axis` the classes may stand elsewhere
     labels : index node or integers in [0, C), of the shape of `logits` without
         `axis`: (B, C) takes (B,), (C,) takes one number, (T, B, C) takes (T, B)
-    reduction : over the losses, one per label
-    axis : of the classes, 1 for (B, C, H, W)
+    reduction : "mean", "sum" or "none", over the losses, one per label
+    axis : int, of the classes, 1 for (B, C, H, W)
+
+    Returns
+    -------
+    Node, shape (), or that of `labels`, with reduction "none"
 
     Raises
     ------
-    ShapeError, DTypeError, IndexRangeError, SettingError
-        If shapes do not fit, labels are no integers or none of the C classes, or
-        the reduction is unknown.
+    GraphError, ShapeError, DTypeError, SettingError
+        If the logits are no node, shapes or axis do not fit, labels are no integers,
+        or the reduction is unknown.
+    IndexRangeError
+        When values are computed, if a label is none of the C classes.
     """
     classes = _require_node("cross_entropy", logits)
     numbers = _labels(classes, labels)
@@ -68,9 +75,21 @@ def nll(
 
     Parameters
     ----------
-    log_probabilities : node, shape (..., C)
-    labels, reduction, axis : as for `cross_entropy`. The mean is over all labels,
-        also where an example has several of them, (N, d1, ...).
+    log_probabilities : node, shape (..., C), for instance `x.log_softmax()`
+    labels : index node or integers in [0, C), of the shape of `log_probabilities`
+        without `axis`
+    reduction : "mean", "sum" or "none", over the losses, one per label; the
+        mean is over all of them, also where an example has several, (N, d1, ...)
+    axis : int, of the classes
+
+    Returns
+    -------
+    Node, shape (), or that of `labels`, with reduction "none"
+
+    Raises
+    ------
+    GraphError, ShapeError, DTypeError, SettingError, IndexRangeError
+        As for `cross_entropy`.
     """
     given = _require_node("nll", log_probabilities)
     loss = -given.pick(_labels(given, labels), axis)
@@ -89,8 +108,17 @@ def categorical_cross_entropy(
     ----------
     probabilities : node, shape (..., C), in [0, 1]
     targets : node or array of the same shape: one-hot rows, or any distributions
-    reduction : over the losses, one per distribution
-    axis : of the classes
+    reduction : "mean", "sum" or "none", over the losses, one per distribution
+    axis : int, of the classes
+
+    Returns
+    -------
+    Node, shape (), or the inputs' shape without `axis`, with reduction "none"
+
+    Raises
+    ------
+    GraphError, ShapeError, DTypeError, SettingError
+        Unless the first is a node, shapes fit, all are floats, `reduction` is known.
     """
     given, wanted = _pair("categorical_cross_entropy", probabilities, targets)
     loss = -(wanted * _ln(given)).sum(axis)
@@ -112,8 +140,17 @@ def kl_divergence(
     ----------
     log_probabilities : node, shape (..., C), for instance `x.log_softmax()`
     targets : node or array of the same shape: distributions
-    reduction : over the losses, one per distribution
-    axis : of the classes
+    reduction : "mean", "sum" or "none", over the losses, one per distribution
+    axis : int, of the classes
+
+    Returns
+    -------
+    Node, shape (), or the inputs' shape without `axis`, with reduction "none"
+
+    Raises
+    ------
+    GraphError, ShapeError, DTypeError, SettingError
+        Unless the first is a node, shapes fit, all are floats, `reduction` is known.
 
     Source: Kullback and Leibler, "On information and sufficiency", 1951.
     """
@@ -136,7 +173,13 @@ def bce(probabilities: Node, targets: Value, reduction: Reduction = "mean") -> N
     ----------
     probabilities : node of any shape, in [0, 1]
     targets : node or array of the same shape, in [0, 1]
-    reduction : over the elements
+    reduction : "mean" or "sum" over the elements, which returns shape (), or
+        "none", which returns the shape of the inputs
+
+    Raises
+    ------
+    GraphError, ShapeError, DTypeError, SettingError
+        Unless the first is a node, shapes fit, all are floats, `reduction` is known.
     """
     given, wanted = _pair("bce", probabilities, targets)
     if isinstance(given.op, Sigmoid):
@@ -157,7 +200,13 @@ def bce_with_logits(
     ----------
     logits : node of any shape
     targets : node or array of the same shape, in [0, 1]
-    reduction : over the elements
+    reduction : "mean" or "sum" over the elements, which returns shape (), or
+        "none", which returns the shape of the inputs
+
+    Raises
+    ------
+    GraphError, ShapeError, DTypeError, SettingError
+        Unless the first is a node, shapes fit, all are floats, `reduction` is known.
     """
     z, wanted = _pair("bce_with_logits", logits, targets)
     loss = wanted * (-z).softplus() + (1.0 - wanted) * z.softplus()
@@ -168,15 +217,40 @@ def bce_with_logits(
 
 
 def mse(prediction: Node, target: Value, reduction: Reduction = "mean") -> Node:
-    """Return (prediction - target)**2; shapes must be equal, the mean is by element."""
+    """Return (prediction - target)**2, the squared error.
+
+    Parameters
+    ----------
+    prediction : node of any shape
+    target : node or array of the same shape, or one number for all
+    reduction : "mean" or "sum" over the elements, which returns shape (), or
+        "none", which returns the shape of the inputs
+
+    Raises
+    ------
+    GraphError, ShapeError, DTypeError, SettingError
+        Unless the first is a node, shapes fit, all are floats, `reduction` is known.
+    """
     given, wanted = _pair("mse", prediction, target)
     return _reduced("mse", (given - wanted).square(), reduction)
 
 
 def mae(prediction: Node, target: Value, reduction: Reduction = "mean") -> Node:
-    """Return |prediction - target|; its gradient is 0 where both are equal.
+    """Return |prediction - target|, the absolute error.
 
-    Shapes must be equal, the mean is by element.
+    Its gradient is 0 where both are equal.
+
+    Parameters
+    ----------
+    prediction : node of any shape
+    target : node or array of the same shape, or one number for all
+    reduction : "mean" or "sum" over the elements, which returns shape (), or
+        "none", which returns the shape of the inputs
+
+    Raises
+    ------
+    GraphError, ShapeError, DTypeError, SettingError
+        Unless the first is a node, shapes fit, all are floats, `reduction` is known.
     """
     given, wanted = _pair("mae", prediction, target)
     return _reduced("mae", (given - wanted).absolute(), reduction)
@@ -187,14 +261,23 @@ def huber(
 ) -> Node:
     """Return d**2 / 2 up to |d| = delta, beyond it delta (|d| - delta / 2).
 
-    d is prediction - target; shapes must be equal, the mean is by element.
+    d is prediction - target.
 
-    Source: Huber, "Robust estimation of a location parameter", 1964.
+    Parameters
+    ----------
+    prediction : node of any shape
+    target : node or array of the same shape, or one number for all
+    reduction : "mean" or "sum" over the elements, which returns shape (), or
+        "none", which returns the shape of the inputs
+    delta : float > 0, where the square turns into a line
 
     Raises
     ------
-    SettingError
-        Unless delta > 0.
+    GraphError, ShapeError, DTypeError, SettingError
+        Unless the first is a node, shapes fit, all are floats, `reduction` is known
+        and delta > 0.
+
+    Source: Huber, "Robust estimation of a location parameter", 1964.
     """
     if not delta > 0:
         raise SettingError(f"huber: delta must be above zero, got {delta!r}.")
@@ -215,7 +298,13 @@ def bpr(positive: Node, negative: Node, reduction: Reduction = "mean") -> Node:
     ----------
     positive, negative : nodes of one shape, scores of an item that was chosen and
         of one that was drawn, see `sample_uniform`
-    reduction : over the elements
+    reduction : "mean" or "sum" over the elements, which returns shape (), or
+        "none", which returns the shape of the inputs
+
+    Raises
+    ------
+    GraphError, ShapeError, DTypeError, SettingError
+        Unless the first is a node, shapes fit, all are floats, `reduction` is known.
 
     Source: Rendle et al., "BPR: Bayesian personalized ranking from implicit
     feedback", UAI 2009, section 4.1.
@@ -238,9 +327,15 @@ def hinge(
     Parameters
     ----------
     positive, negative : nodes of one shape, scores
-    reduction : over the elements
-    margin : by how much the positive is to score higher
+    reduction : "mean" or "sum" over the elements, which returns shape (), or
+        "none", which returns the shape of the inputs
+    margin : float, by how much the positive is to score higher
     weight : node of the same shape, or a number
+
+    Raises
+    ------
+    GraphError, ShapeError, DTypeError, SettingError
+        Unless the first is a node, shapes fit, all are floats, `reduction` is known.
 
     Source: Weston et al., "WSABIE: scaling up to large vocabulary image annotation",
     IJCAI 2011, section 3.

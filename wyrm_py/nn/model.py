@@ -63,7 +63,21 @@ class Model(Layer):
         return attributes, {name: slots[name] for name in slots if name != "_output"}
 
     def forward(self, x: Node | ArrayLike) -> Node:
-        """Return the output for a batch, a node; its `.value` is the array."""
+        """Return the output for a batch; it is kept for `backward`.
+
+        Parameters
+        ----------
+        x : node, or array of floats, integers (row numbers) or scipy.sparse rows,
+            shape (B, ...)
+
+        Returns
+        -------
+        Node, what the layer gives; its `.value` is the array
+
+        Raises
+        ------
+        The errors of the layer, and DTypeError, if x is no array of numbers.
+        """
         self._output = self.layer(x if isinstance(x, Node) else self._leaf("x", x))
         return self._output
 
@@ -72,10 +86,20 @@ class Model(Layer):
 
         A loss of several elements counts as their sum.
 
+        Parameters
+        ----------
+        target : node, or array of floats or of integers (labels), shape (B, ...)
+
+        Returns
+        -------
+        float
+
         Raises
         ------
         GraphError
             If there was no `forward`.
+        ShapeError, DTypeError, IndexRangeError
+            If the loss cannot compare the target with the output.
         """
         output = getattr(self, "_output", None)
         if output is None:
@@ -94,9 +118,9 @@ class Model(Layer):
 
         Parameters
         ----------
-        x, y : arrays of one first extent, the examples
-        batch_size : examples of one step
-        settings : of `wyrm_py.fit`: epochs, n_jobs, random_state, callbacks, ...
+        x, y : arrays or scipy.sparse rows of one first extent N, the examples
+        batch_size : int >= 1, examples of one step
+        **settings : of `wyrm_py.fit`: epochs, n_jobs, random_state, callbacks, ...
 
         Returns
         -------
@@ -115,6 +139,16 @@ class Model(Layer):
         """Return the outputs for examples, one row each, computed natively.
 
         Nothing is dropped, as in all evaluation.
+
+        Parameters
+        ----------
+        x : array of floats or integers, or scipy.sparse rows, shape (N, ...)
+        batch_size : int >= 1, examples computed at once
+        n_jobs : int >= 1, threads; -1 takes all cores
+
+        Returns
+        -------
+        array of the dtype of the output, shape (N, *output.shape[1:])
 
         Raises
         ------

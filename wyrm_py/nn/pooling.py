@@ -25,7 +25,7 @@ class Pooling(Layer):
 
     Raises
     ------
-    ShapeError
+    ShapeError, DTypeError
         If a setting is impossible; on a call, if the value does not fit.
     """
 
@@ -45,7 +45,22 @@ class Pooling(Layer):
         self.channels_last = channels_last
 
     def forward(self, x: Node) -> Node:
-        """Return the pooled value."""
+        """Return the pooled value.
+
+        Parameters
+        ----------
+        x : node of floats, (batch, channels, *space), or (batch, *space, channels)
+            with `channels_last`
+
+        Returns
+        -------
+        Node, (batch, channels, *places), or (batch, *places, channels)
+
+        Raises
+        ------
+        ShapeError, DTypeError
+            If x has other axes or row numbers, or is smaller than the window.
+        """
         if len(x.shape) != self.axes + 2:
             raise ShapeError(
                 f"{type(self).__name__}: takes a batch of channels with {self.axes} "
@@ -58,73 +73,255 @@ class Pooling(Layer):
 
 
 class MaxPool1d(Pooling):
-    """Largest element of each window along one axis of space."""
+    """Largest element of each window along one axis of space.
+
+    (B, C, L) gives (B, C, L'), L' = (L - window) // stride + 1.
+    Of equal ones the first, in the order of the axes, takes the gradient.
+
+    Parameters
+    ----------
+    window : int >= 1
+    stride : the same; the window by default
+    channels_last : bool; True for values (B, L, C), in and out
+
+    Raises
+    ------
+    ShapeError, DTypeError
+        If a setting is impossible, or the value does not fit on a call.
+    """
 
     kind, axes = "max", 1
 
 
 class MaxPool2d(Pooling):
-    """Largest element of each window on two axes of space."""
+    """Largest element of each window on two axes of space.
+
+    (B, C, H, W) gives (B, C, H', W'), where
+    n' = (n - window) // stride + 1 along each axis.
+    Of equal ones the first, in the order of the axes, takes the gradient.
+
+    Parameters
+    ----------
+    window : int >= 1, or (height, width)
+    stride : the same; the window by default
+    channels_last : bool; True for values (B, H, W, C), in and out
+
+    Raises
+    ------
+    ShapeError, DTypeError
+        If a setting is impossible, or the value does not fit on a call.
+    """
 
     kind, axes = "max", 2
 
 
 class MaxPool3d(Pooling):
-    """Largest element of each window on three axes of space."""
+    """Largest element of each window on three axes of space.
+
+    (B, C, D, H, W) gives (B, C, D', H', W'), where
+    n' = (n - window) // stride + 1 along each axis.
+    Of equal ones the first, in the order of the axes, takes the gradient.
+
+    Parameters
+    ----------
+    window : int >= 1, or (depth, height, width)
+    stride : the same; the window by default
+    channels_last : bool; True for values (B, D, H, W, C), in and out
+
+    Raises
+    ------
+    ShapeError, DTypeError
+        If a setting is impossible, or the value does not fit on a call.
+    """
 
     kind, axes = "max", 3
 
 
 class MinPool1d(Pooling):
-    """Smallest element of each window along one axis of space."""
+    """Smallest element of each window along one axis of space.
+
+    (B, C, L) gives (B, C, L'), L' = (L - window) // stride + 1.
+    Of equal ones the first, in the order of the axes, takes the gradient.
+
+    Parameters
+    ----------
+    window : int >= 1
+    stride : the same; the window by default
+    channels_last : bool; True for values (B, L, C), in and out
+
+    Raises
+    ------
+    ShapeError, DTypeError
+        If a setting is impossible, or the value does not fit on a call.
+    """
 
     kind, axes = "min", 1
 
 
 class MinPool2d(Pooling):
-    """Smallest element of each window on two axes of space."""
+    """Smallest element of each window on two axes of space.
+
+    (B, C, H, W) gives (B, C, H', W'), where
+    n' = (n - window) // stride + 1 along each axis.
+    Of equal ones the first, in the order of the axes, takes the gradient.
+
+    Parameters
+    ----------
+    window : int >= 1, or (height, width)
+    stride : the same; the window by default
+    channels_last : bool; True for values (B, H, W, C), in and out
+
+    Raises
+    ------
+    ShapeError, DTypeError
+        If a setting is impossible, or the value does not fit on a call.
+    """
 
     kind, axes = "min", 2
 
 
 class MinPool3d(Pooling):
-    """Smallest element of each window on three axes of space."""
+    """Smallest element of each window on three axes of space.
+
+    (B, C, D, H, W) gives (B, C, D', H', W'), where
+    n' = (n - window) // stride + 1 along each axis.
+    Of equal ones the first, in the order of the axes, takes the gradient.
+
+    Parameters
+    ----------
+    window : int >= 1, or (depth, height, width)
+    stride : the same; the window by default
+    channels_last : bool; True for values (B, D, H, W, C), in and out
+
+    Raises
+    ------
+    ShapeError, DTypeError
+        If a setting is impossible, or the value does not fit on a call.
+    """
 
     kind, axes = "min", 3
 
 
 class SumPool1d(Pooling):
-    """Sum of each window along one axis of space."""
+    """Sum of each window along one axis of space.
+
+    (B, C, L) gives (B, C, L'), L' = (L - window) // stride + 1.
+
+    Parameters
+    ----------
+    window : int >= 1
+    stride : the same; the window by default
+    channels_last : bool; True for values (B, L, C), in and out
+
+    Raises
+    ------
+    ShapeError, DTypeError
+        If a setting is impossible, or the value does not fit on a call.
+    """
 
     kind, axes = "sum", 1
 
 
 class SumPool2d(Pooling):
-    """Sum of each window on two axes of space."""
+    """Sum of each window on two axes of space.
+
+    (B, C, H, W) gives (B, C, H', W'), where
+    n' = (n - window) // stride + 1 along each axis.
+
+    Parameters
+    ----------
+    window : int >= 1, or (height, width)
+    stride : the same; the window by default
+    channels_last : bool; True for values (B, H, W, C), in and out
+
+    Raises
+    ------
+    ShapeError, DTypeError
+        If a setting is impossible, or the value does not fit on a call.
+    """
 
     kind, axes = "sum", 2
 
 
 class SumPool3d(Pooling):
-    """Sum of each window on three axes of space."""
+    """Sum of each window on three axes of space.
+
+    (B, C, D, H, W) gives (B, C, D', H', W'), where
+    n' = (n - window) // stride + 1 along each axis.
+
+    Parameters
+    ----------
+    window : int >= 1, or (depth, height, width)
+    stride : the same; the window by default
+    channels_last : bool; True for values (B, D, H, W, C), in and out
+
+    Raises
+    ------
+    ShapeError, DTypeError
+        If a setting is impossible, or the value does not fit on a call.
+    """
 
     kind, axes = "sum", 3
 
 
 class AveragePool1d(Pooling):
-    """Mean of each window along one axis of space."""
+    """Mean of each window along one axis of space.
+
+    (B, C, L) gives (B, C, L'), L' = (L - window) // stride + 1.
+
+    Parameters
+    ----------
+    window : int >= 1
+    stride : the same; the window by default
+    channels_last : bool; True for values (B, L, C), in and out
+
+    Raises
+    ------
+    ShapeError, DTypeError
+        If a setting is impossible, or the value does not fit on a call.
+    """
 
     kind, axes = "average", 1
 
 
 class AveragePool2d(Pooling):
-    """Mean of each window on two axes of space."""
+    """Mean of each window on two axes of space.
+
+    (B, C, H, W) gives (B, C, H', W'), where
+    n' = (n - window) // stride + 1 along each axis.
+
+    Parameters
+    ----------
+    window : int >= 1, or (height, width)
+    stride : the same; the window by default
+    channels_last : bool; True for values (B, H, W, C), in and out
+
+    Raises
+    ------
+    ShapeError, DTypeError
+        If a setting is impossible, or the value does not fit on a call.
+    """
 
     kind, axes = "average", 2
 
 
 class AveragePool3d(Pooling):
-    """Mean of each window on three axes of space."""
+    """Mean of each window on three axes of space.
+
+    (B, C, D, H, W) gives (B, C, D', H', W'), where
+    n' = (n - window) // stride + 1 along each axis.
+
+    Parameters
+    ----------
+    window : int >= 1, or (depth, height, width)
+    stride : the same; the window by default
+    channels_last : bool; True for values (B, D, H, W, C), in and out
+
+    Raises
+    ------
+    ShapeError, DTypeError
+        If a setting is impossible, or the value does not fit on a call.
+    """
 
     kind, axes = "average", 3
 
@@ -132,17 +329,20 @@ class AveragePool3d(Pooling):
 class GlobalPool(Layer):
     """One number for each channel, over all of space.
 
-    (batch, channels, *space) gives (batch, channels), for one to three axes of space.
+    (batch, channels, *space), or (batch, *space, channels) with `channels_last`, gives
+    (batch, channels), for one to three axes of space.
 
     Parameters
     ----------
     kind : "average", "max", "min" or "sum"; equal extremes share the gradient
-    channels_last : whether values are (batch, *space, channels)
+    channels_last : bool; True for values (batch, *space, channels)
 
     Raises
     ------
     SettingError
         If the kind is another.
+    ShapeError, DTypeError
+        On a call, if the value has other axes or holds row numbers.
     """
 
     KINDS: ClassVar = ("average", "max", "min", "sum")
@@ -156,7 +356,18 @@ class GlobalPool(Layer):
         self.kind, self.channels_last = kind, channels_last
 
     def forward(self, x: Node) -> Node:
-        """Return one number for each channel."""
+        """Return one number for each channel, (batch, channels).
+
+        Parameters
+        ----------
+        x : node of floats, (batch, channels, *space), or (batch, *space, channels)
+            with `channels_last`; one to three axes of space
+
+        Raises
+        ------
+        ShapeError, DTypeError
+            If x has other axes or holds row numbers.
+        """
         require_image("GlobalPool", x.spec, self.channels_last)
         first = 1 if self.channels_last else 2
         axes = tuple(range(first, first + len(x.shape) - 2))

@@ -15,21 +15,35 @@ class Reshape(Layer):
 
     Parameters
     ----------
-    shape : ints >= 1, of one example
+    *shape : int >= 1 each, the shape of one example; none for numbers, (B,)
 
     Raises
     ------
     SettingError
         If an extent is impossible.
     ShapeError
-        On use, if an example has another number of elements.
+        On a call, if an example has another number of elements.
     """
 
     def __init__(self, *shape: int) -> None:
         self.shape = checked_shape("Reshape", shape)
 
     def forward(self, x: Node) -> Node:
-        """Reshape all axes but the first."""
+        """Reshape all axes but the first.
+
+        Parameters
+        ----------
+        x : node, shape (B, ...), with as many elements in an example as `shape`
+
+        Returns
+        -------
+        Node, shape (B, *shape)
+
+        Raises
+        ------
+        ShapeError
+            If an example has another number of elements.
+        """
         if math.prod(x.shape[1:]) != math.prod(self.shape) or not x.shape:
             raise ShapeError(
                 f"Reshape: an example of shape {self.shape} has "
@@ -40,8 +54,20 @@ class Reshape(Layer):
 
 
 class Flatten(Layer):
-    """Each example as a vector: (B, ...) to (B, product of the rest)."""
+    """Each example as a vector: (B, ...) to (B, product of the rest).
+
+    It has no parameters. A node (B,) gives (B, 1).
+    """
 
     def forward(self, x: Node) -> Node:
-        """Flatten all axes but the first."""
+        """Flatten all axes but the first.
+
+        Parameters
+        ----------
+        x : node, shape (B, ...)
+
+        Returns
+        -------
+        Node, shape (B, product of the rest)
+        """
         return x.reshape(-1, math.prod(x.shape[1:]))

@@ -8,11 +8,11 @@ from wyrm_py.nodes import Node
 
 
 class Sequential(Layer):
-    """Each layer gets what the one before gives.
+    """Each layer gets what the one before gives: x to step_n(... step_1(x)).
 
     Parameters
     ----------
-    steps : layers, at least one; functions go in as `Activation(function)`
+    *steps : Layer each, at least one; functions go in as `Activation(function)`
 
     Attributes
     ----------
@@ -33,7 +33,20 @@ class Sequential(Layer):
         self.steps = list(steps)
 
     def forward(self, x: Node) -> Node:
-        """Apply all layers in order."""
+        """Apply all layers in order.
+
+        Parameters
+        ----------
+        x : node that the first layer takes
+
+        Returns
+        -------
+        Node that the last layer gives
+
+        Raises
+        ------
+        The errors of the layers.
+        """
         for step in self.steps:
             x = step(x)
         return x
