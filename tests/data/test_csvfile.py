@@ -170,11 +170,11 @@ def test_columns_that_are_not_there_are_refused():
         animals(columns=[4])
     with pytest.raises(MissingColumnError, match="no position -1"):
         animals(labels=-1)
-    with pytest.raises(MissingColumnError, match="no column 'sex'"):
+    with pytest.raises(MissingColumnError, match="there is no column 'sex'"):
         animals(labels="name", convert={"sex": int})
     with pytest.raises(MissingColumnError, match="there is no header and 4 columns"):
         animals(labels="name", header=False)
-    with pytest.raises(MissingColumnError, match="2 columns 'a'"):
+    with pytest.raises(MissingColumnError, match="there are 2 columns 'a'"):
         read_csv(io.StringIO("a,a\n1,2\n"), "a")
 
 

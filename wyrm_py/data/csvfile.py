@@ -205,16 +205,17 @@ def _place(text: DelimitedText, names: list[str] | None, column: Name) -> int:
         found = [k for k, name in enumerate(names or ()) if name == column]
         if len(found) == 1:
             return found[0]
-        what = f"{len(found)} columns {column!r}" if found else f"no column {column!r}"
+        several = f"are {len(found)} columns {column!r}"
+        what = several if found else f"is no column {column!r}"
     else:
         if 0 <= column < text.width:
             return int(column)
-        what = f"no position {column} (from 0)"
+        what = f"is no position {column} (from 0)"
     there = f"there is no header and {text.width} columns"
     if names is not None:
         there = "the columns are " + ", ".join(shorten(name) for name in names)
     raise MissingColumnError(
-        f"{text.name}: there is {what}; {there}. Give it by name, or by position "
+        f"{text.name}: there {what}; {there}. Give it by name, or by position "
         f"from 0 to {text.width - 1}."
     )
 
