@@ -431,3 +431,18 @@ def test_a_fit_in_batches_is_gradient_descent_on_the_mean(name, engine):
             slope = (special.expit(z) - t) / z.size
         expected -= 0.5 * a.T @ slope
     np.testing.assert_allclose(w.value, expected, rtol=1e-10)
+
+
+def test_a_hinge_may_be_weighed_by_an_array():
+    positive, negative = wp.InputNode([0.5, 2.0]), wp.InputNode([0.0, 0.0])
+    loss = losses.hinge(
+        positive, negative, weight=np.array([2.0, 3.0]), reduction="none"
+    )
+    np.testing.assert_allclose(loss.value, [1.0, 0.0])
+
+
+@pytest.mark.parametrize("delta", ["a", None, 0, -1.0])
+def test_a_huber_loss_needs_a_number_above_zero(delta):
+    x = wp.InputNode([1.0])
+    with pytest.raises(wp.errors.SettingError, match="delta"):
+        losses.huber(x, x, delta=delta)

@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+import numpy as np
+
 from wyrm_py.errors import GraphError, SettingError, ShapeError
 from wyrm_py.nodes import Node
 from wyrm_py.ops.clamped import ClampedLn
@@ -279,7 +281,7 @@ def huber(
 
     Source: Huber, "Robust estimation of a location parameter", 1964.
     """
-    if not delta > 0:
+    if not (isinstance(delta, int | float | np.floating) and delta > 0):
         raise SettingError(f"huber: delta must be above zero, got {delta!r}.")
     given, wanted = _pair("huber", prediction, target)
     distance = (given - wanted).absolute()
@@ -342,7 +344,7 @@ def hinge(
     """
     better, worse = _pair("hinge", positive, negative)
     loss = (margin - better + worse).relu()
-    if isinstance(weight, Node) or weight != 1.0:
+    if not (isinstance(weight, int | float) and weight == 1):
         loss = loss * _pair("hinge", loss, weight)[1]
     return _reduced("hinge", loss, reduction)
 

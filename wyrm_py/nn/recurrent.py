@@ -31,10 +31,25 @@ from wyrm_py.ops.scan import Repeat
 from wyrm_py.recurrence import scan
 
 
+def _with_settings(kind: type, base: type) -> str:
+    """Return the text of a class with the settings of its base below it."""
+    _, head, settings = (base.__doc__ or "").partition("    Parameters\n")
+    return f"{kind.__doc__ or ''}\n{head}{settings}"
+
+
 class Cell(Layer):
     """Base of the cells: weights of the gates, and states.
 
     Subclasses say how many gates and states there are, and write `step`.
+
+    Parameters
+    ----------
+    inputs, hidden : int >= 1, lengths of an input and of a state
+    learn_initial : whether the initial states are parameters (zeros at first)
+    initialiser : function (shape, rng) of all weights and biases; by default uniform
+        between -1 / sqrt(hidden) and that
+    random_state : int, Generator or None
+    dtype : float32 or float64
 
     Attributes
     ----------
@@ -46,6 +61,11 @@ class Cell(Layer):
 
     gates: ClassVar[int] = 1
     states: ClassVar[int] = 1
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Give each cell the text on settings that all share."""
+        super().__init_subclass__(**options)
+        cls.__doc__ = _with_settings(cls, Cell)
 
     def __init__(
         self,
@@ -142,9 +162,7 @@ class GRUCell(Cell):
     "Learning phrase representations using RNN encoder-decoder" (2014), with the
     reset gate after the product, as in PyTorch. Gates stand in the order r, z, n.
 
-    Attributes
-    ----------
-    candidate_bias : ParameterNode, shape (hidden,), u_n
+    Beside the weights there is `candidate_bias`, u_n, of shape (hidden,).
     """
 
     gates = 3
@@ -184,12 +202,9 @@ class LSTMCell(Cell):
 
     f, i, g, o = x W + h U + b; c' = sigmoid(f) * c + sigmoid(i) * tanh(g);
     h' = sigmoid(o) * tanh(c') (Gers, Schmidhuber, Cummins, "Learning to forget",
-    2000). Coupled: there is no i, its place takes 1 - sigmoid(f) (Greff et al.,
-    "LSTM: a search space odyssey", 2017). Gates stand in the order f, i, g, o.
-
-    Parameters
-    ----------
-    coupled : whether input and forget gate are coupled
+    2000). With `coupled=True` (the third argument) there is no i, its place takes
+    1 - sigmoid(f) (Greff et al., "LSTM: a search space odyssey", 2017). Gates stand
+    in the order f, i, g, o.
     """
 
     gates = 4
@@ -266,8 +281,7 @@ class Recurrent(Layer):
     def __init_subclass__(cls, **options: Any) -> None:
         """Give each kind of layer the text on settings that all share."""
         super().__init_subclass__(**options)
-        _, _, settings = (Recurrent.__doc__ or "").partition("    Parameters\n")
-        cls.__doc__ = f"{cls.__doc__}\n    Parameters\n{settings}"
+        cls.__doc__ = _with_settings(cls, Recurrent)
 
     def __init__(
         self,
