@@ -355,3 +355,13 @@ def test_a_layer_without_a_constructor_takes_no_arguments():
     for wrong in (lambda: nn.Flatten(3), lambda: nn.Flatten(axis=1)):
         with pytest.raises(TypeError, match=r"Flatten\(\) takes no arguments"):
             wrong()
+
+
+def test_a_layer_built_like_its_base_tells_the_same_parameters():
+    class Tall(nn.MaxPool2d):
+        """Pools."""
+
+    for kind in (Tall, nn.MaxPool2d, nn.LSTM, nn.Conv1d):
+        assert kind.__doc__.count("Parameters\n") == 1
+    assert Tall.__doc__.startswith("Pools.") and "window : int" in Tall.__doc__
+    assert Affine.__doc__ == "x W + b, the smallest layer of one's own."

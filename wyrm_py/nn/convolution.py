@@ -154,31 +154,6 @@ class Conv1d(Convolution):
     A node (B, in_channels, L) gives (B, out_channels, L'), where
     L' = (L + padding - (window - 1) * dilation - 1) // stride + 1, with `padding`
     the cells added at both ends together.
-
-    Parameters
-    ----------
-    in_channels, out_channels : int >= 1, divisible by `groups`
-    window, stride, dilation : int >= 1
-    padding : int >= 0, ((before, after),), or "same" for ceil(L / stride) places
-    padding_mode : "zero", "reflective" or "replicative"
-    groups : int >= 1; each group of outputs sees its own group of inputs
-    activation : name of an activation ("relu", ...), function of a node, or None
-    bias : bool, whether to add one number per output channel
-    channels_last : bool; True for values (B, L, channels), in and out
-    initialiser : function (shape, rng) of the kernel, `xavier_uniform()` by default
-    random_state : int >= 0, Generator or None
-    dtype : float32 or float64
-
-    Attributes
-    ----------
-    weight : ParameterNode, (out_channels, in_channels / groups, *window)
-    bias : ParameterNode, (out_channels,), zeros at first; or None
-
-    Raises
-    ------
-    SettingError, ShapeError, DTypeError
-        If a setting is impossible; on a call, if the value does not fit: its axes,
-        its channels, or a padded space smaller than the stretched window.
     """
 
     axes = 1
@@ -190,32 +165,6 @@ class Conv2d(Convolution):
     A node (B, in_channels, H, W) gives (B, out_channels, H', W'), where
     n' = (n + padding - (window - 1) * dilation - 1) // stride + 1 along each axis,
     with `padding` the cells added at both ends together.
-
-    Parameters
-    ----------
-    in_channels, out_channels : int >= 1, divisible by `groups`
-    window, stride, dilation : int >= 1, or (height, width)
-    padding : int >= 0, one int or (before, after) for each axis, or "same" for
-        ceil(n / stride) places
-    padding_mode : "zero", "reflective" or "replicative"
-    groups : int >= 1; each group of outputs sees its own group of inputs
-    activation : name of an activation ("relu", ...), function of a node, or None
-    bias : bool, whether to add one number per output channel
-    channels_last : bool; True for values (B, H, W, channels), in and out
-    initialiser : function (shape, rng) of the kernel, `xavier_uniform()` by default
-    random_state : int >= 0, Generator or None
-    dtype : float32 or float64
-
-    Attributes
-    ----------
-    weight : ParameterNode, (out_channels, in_channels / groups, *window)
-    bias : ParameterNode, (out_channels,), zeros at first; or None
-
-    Raises
-    ------
-    SettingError, ShapeError, DTypeError
-        If a setting is impossible; on a call, if the value does not fit: its axes,
-        its channels, or a padded space smaller than the stretched window.
     """
 
     axes = 2
@@ -227,32 +176,6 @@ class Conv3d(Convolution):
     A node (B, in_channels, D, H, W) gives (B, out_channels, D', H', W'), where
     n' = (n + padding - (window - 1) * dilation - 1) // stride + 1 along each axis,
     with `padding` the cells added at both ends together.
-
-    Parameters
-    ----------
-    in_channels, out_channels : int >= 1, divisible by `groups`
-    window, stride, dilation : int >= 1, or (depth, height, width)
-    padding : int >= 0, one int or (before, after) for each axis, or "same" for
-        ceil(n / stride) places
-    padding_mode : "zero", "reflective" or "replicative"
-    groups : int >= 1; each group of outputs sees its own group of inputs
-    activation : name of an activation ("relu", ...), function of a node, or None
-    bias : bool, whether to add one number per output channel
-    channels_last : bool; True for values (B, D, H, W, channels), in and out
-    initialiser : function (shape, rng) of the kernel, `xavier_uniform()` by default
-    random_state : int >= 0, Generator or None
-    dtype : float32 or float64
-
-    Attributes
-    ----------
-    weight : ParameterNode, (out_channels, in_channels / groups, *window)
-    bias : ParameterNode, (out_channels,), zeros at first; or None
-
-    Raises
-    ------
-    SettingError, ShapeError, DTypeError
-        If a setting is impossible; on a call, if the value does not fit: its axes,
-        its channels, or a padded space smaller than the stretched window.
     """
 
     axes = 3

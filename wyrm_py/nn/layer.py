@@ -31,6 +31,15 @@ def _no_forward(self: Layer, *inputs: Any) -> Any:
     )
 
 
+def _with_parameters(own: str | None, base: str | None) -> str | None:
+    """Return the text of a class built like its base, with the base's parameters."""
+    text, head = inspect.cleandoc(own or ""), "Parameters\n----------\n"
+    _, _, parameters = inspect.cleandoc(base or "").partition(head)
+    if not parameters or head in text:
+        return own
+    return f"{text}\n\n{head}{parameters}".strip()
+
+
 class Layer:
     """Base of layers: subclass it, set attributes, write `forward`.
 
@@ -65,6 +74,8 @@ class Layer:
         whole = inspect.signature(cls.__init__)
         arguments = list(whole.parameters.values())[1:]
         cls.__signature__ = whole.replace(parameters=arguments)
+        if "__init__" not in vars(cls):
+            cls.__doc__ = _with_parameters(cls.__doc__, cls.__mro__[1].__doc__)
 
     def __new__(cls, *given: Any, **named: Any) -> Self:
         """Remember the constructor's arguments: a file keeps them (`save_model`)."""

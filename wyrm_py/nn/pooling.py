@@ -75,19 +75,8 @@ class Pooling(Layer):
 class MaxPool1d(Pooling):
     """Largest element of each window along one axis of space.
 
-    (B, C, L) gives (B, C, L'), L' = (L - window) // stride + 1.
+    (B, C, L) gives (B, C, L').
     Of equal ones the first, in the order of the axes, takes the gradient.
-
-    Parameters
-    ----------
-    window : int >= 1
-    stride : the same; the window by default
-    channels_last : bool; True for values (B, L, C), in and out
-
-    Raises
-    ------
-    ShapeError, DTypeError
-        If a setting is impossible, or the value does not fit on a call.
     """
 
     kind, axes = "max", 1
@@ -96,20 +85,8 @@ class MaxPool1d(Pooling):
 class MaxPool2d(Pooling):
     """Largest element of each window on two axes of space.
 
-    (B, C, H, W) gives (B, C, H', W'), where
-    n' = (n - window) // stride + 1 along each axis.
+    (B, C, H, W) gives (B, C, H', W').
     Of equal ones the first, in the order of the axes, takes the gradient.
-
-    Parameters
-    ----------
-    window : int >= 1, or (height, width)
-    stride : the same; the window by default
-    channels_last : bool; True for values (B, H, W, C), in and out
-
-    Raises
-    ------
-    ShapeError, DTypeError
-        If a setting is impossible, or the value does not fit on a call.
     """
 
     kind, axes = "max", 2
@@ -118,20 +95,8 @@ class MaxPool2d(Pooling):
 class MaxPool3d(Pooling):
     """Largest element of each window on three axes of space.
 
-    (B, C, D, H, W) gives (B, C, D', H', W'), where
-    n' = (n - window) // stride + 1 along each axis.
+    (B, C, D, H, W) gives (B, C, D', H', W').
     Of equal ones the first, in the order of the axes, takes the gradient.
-
-    Parameters
-    ----------
-    window : int >= 1, or (depth, height, width)
-    stride : the same; the window by default
-    channels_last : bool; True for values (B, D, H, W, C), in and out
-
-    Raises
-    ------
-    ShapeError, DTypeError
-        If a setting is impossible, or the value does not fit on a call.
     """
 
     kind, axes = "max", 3
@@ -140,19 +105,8 @@ class MaxPool3d(Pooling):
 class MinPool1d(Pooling):
     """Smallest element of each window along one axis of space.
 
-    (B, C, L) gives (B, C, L'), L' = (L - window) // stride + 1.
+    (B, C, L) gives (B, C, L').
     Of equal ones the first, in the order of the axes, takes the gradient.
-
-    Parameters
-    ----------
-    window : int >= 1
-    stride : the same; the window by default
-    channels_last : bool; True for values (B, L, C), in and out
-
-    Raises
-    ------
-    ShapeError, DTypeError
-        If a setting is impossible, or the value does not fit on a call.
     """
 
     kind, axes = "min", 1
@@ -161,20 +115,8 @@ class MinPool1d(Pooling):
 class MinPool2d(Pooling):
     """Smallest element of each window on two axes of space.
 
-    (B, C, H, W) gives (B, C, H', W'), where
-    n' = (n - window) // stride + 1 along each axis.
+    (B, C, H, W) gives (B, C, H', W').
     Of equal ones the first, in the order of the axes, takes the gradient.
-
-    Parameters
-    ----------
-    window : int >= 1, or (height, width)
-    stride : the same; the window by default
-    channels_last : bool; True for values (B, H, W, C), in and out
-
-    Raises
-    ------
-    ShapeError, DTypeError
-        If a setting is impossible, or the value does not fit on a call.
     """
 
     kind, axes = "min", 2
@@ -183,20 +125,8 @@ class MinPool2d(Pooling):
 class MinPool3d(Pooling):
     """Smallest element of each window on three axes of space.
 
-    (B, C, D, H, W) gives (B, C, D', H', W'), where
-    n' = (n - window) // stride + 1 along each axis.
+    (B, C, D, H, W) gives (B, C, D', H', W').
     Of equal ones the first, in the order of the axes, takes the gradient.
-
-    Parameters
-    ----------
-    window : int >= 1, or (depth, height, width)
-    stride : the same; the window by default
-    channels_last : bool; True for values (B, D, H, W, C), in and out
-
-    Raises
-    ------
-    ShapeError, DTypeError
-        If a setting is impossible, or the value does not fit on a call.
     """
 
     kind, axes = "min", 3
@@ -205,18 +135,7 @@ class MinPool3d(Pooling):
 class SumPool1d(Pooling):
     """Sum of each window along one axis of space.
 
-    (B, C, L) gives (B, C, L'), L' = (L - window) // stride + 1.
-
-    Parameters
-    ----------
-    window : int >= 1
-    stride : the same; the window by default
-    channels_last : bool; True for values (B, L, C), in and out
-
-    Raises
-    ------
-    ShapeError, DTypeError
-        If a setting is impossible, or the value does not fit on a call.
+    (B, C, L) gives (B, C, L').
     """
 
     kind, axes = "sum", 1
@@ -225,19 +144,7 @@ class SumPool1d(Pooling):
 class SumPool2d(Pooling):
     """Sum of each window on two axes of space.
 
-    (B, C, H, W) gives (B, C, H', W'), where
-    n' = (n - window) // stride + 1 along each axis.
-
-    Parameters
-    ----------
-    window : int >= 1, or (height, width)
-    stride : the same; the window by default
-    channels_last : bool; True for values (B, H, W, C), in and out
-
-    Raises
-    ------
-    ShapeError, DTypeError
-        If a setting is impossible, or the value does not fit on a call.
+    (B, C, H, W) gives (B, C, H', W').
     """
 
     kind, axes = "sum", 2
@@ -246,19 +153,7 @@ class SumPool2d(Pooling):
 class SumPool3d(Pooling):
     """Sum of each window on three axes of space.
 
-    (B, C, D, H, W) gives (B, C, D', H', W'), where
-    n' = (n - window) // stride + 1 along each axis.
-
-    Parameters
-    ----------
-    window : int >= 1, or (depth, height, width)
-    stride : the same; the window by default
-    channels_last : bool; True for values (B, D, H, W, C), in and out
-
-    Raises
-    ------
-    ShapeError, DTypeError
-        If a setting is impossible, or the value does not fit on a call.
+    (B, C, D, H, W) gives (B, C, D', H', W').
     """
 
     kind, axes = "sum", 3
@@ -267,18 +162,7 @@ class SumPool3d(Pooling):
 class AveragePool1d(Pooling):
     """Mean of each window along one axis of space.
 
-    (B, C, L) gives (B, C, L'), L' = (L - window) // stride + 1.
-
-    Parameters
-    ----------
-    window : int >= 1
-    stride : the same; the window by default
-    channels_last : bool; True for values (B, L, C), in and out
-
-    Raises
-    ------
-    ShapeError, DTypeError
-        If a setting is impossible, or the value does not fit on a call.
+    (B, C, L) gives (B, C, L').
     """
 
     kind, axes = "average", 1
@@ -287,19 +171,7 @@ class AveragePool1d(Pooling):
 class AveragePool2d(Pooling):
     """Mean of each window on two axes of space.
 
-    (B, C, H, W) gives (B, C, H', W'), where
-    n' = (n - window) // stride + 1 along each axis.
-
-    Parameters
-    ----------
-    window : int >= 1, or (height, width)
-    stride : the same; the window by default
-    channels_last : bool; True for values (B, H, W, C), in and out
-
-    Raises
-    ------
-    ShapeError, DTypeError
-        If a setting is impossible, or the value does not fit on a call.
+    (B, C, H, W) gives (B, C, H', W').
     """
 
     kind, axes = "average", 2
@@ -308,19 +180,7 @@ class AveragePool2d(Pooling):
 class AveragePool3d(Pooling):
     """Mean of each window on three axes of space.
 
-    (B, C, D, H, W) gives (B, C, D', H', W'), where
-    n' = (n - window) // stride + 1 along each axis.
-
-    Parameters
-    ----------
-    window : int >= 1, or (depth, height, width)
-    stride : the same; the window by default
-    channels_last : bool; True for values (B, D, H, W, C), in and out
-
-    Raises
-    ------
-    ShapeError, DTypeError
-        If a setting is impossible, or the value does not fit on a call.
+    (B, C, D, H, W) gives (B, C, D', H', W').
     """
 
     kind, axes = "average", 3

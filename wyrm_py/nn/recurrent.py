@@ -31,12 +31,6 @@ from wyrm_py.ops.scan import Repeat
 from wyrm_py.recurrence import scan
 
 
-def _with_settings(kind: type, base: type) -> str:
-    """Return the text of a class with the settings of its base below it."""
-    _, head, settings = (base.__doc__ or "").partition("    Parameters\n")
-    return f"{kind.__doc__ or ''}\n{head}{settings}"
-
-
 class Cell(Layer):
     """Base of the cells: weights of the gates, and states.
 
@@ -61,11 +55,6 @@ class Cell(Layer):
 
     gates: ClassVar[int] = 1
     states: ClassVar[int] = 1
-
-    def __init_subclass__(cls, **options: Any) -> None:
-        """Give each cell the text on settings that all share."""
-        super().__init_subclass__(**options)
-        cls.__doc__ = _with_settings(cls, Cell)
 
     def __init__(
         self,
@@ -162,7 +151,14 @@ class GRUCell(Cell):
     "Learning phrase representations using RNN encoder-decoder" (2014), with the
     reset gate after the product, as in PyTorch. Gates stand in the order r, z, n.
 
-    Beside the weights there is `candidate_bias`, u_n, of shape (hidden,).
+    Parameters
+    ----------
+    inputs, hidden : int >= 1, lengths of an input and of a state
+    others : as of `Cell`
+
+    Attributes
+    ----------
+    candidate_bias : ParameterNode, shape (hidden,), u_n, beside those of `Cell`
     """
 
     gates = 3
@@ -205,6 +201,12 @@ class LSTMCell(Cell):
     2000). With `coupled=True` (the third argument) there is no i, its place takes
     1 - sigmoid(f) (Greff et al., "LSTM: a search space odyssey", 2017). Gates stand
     in the order f, i, g, o.
+
+    Parameters
+    ----------
+    inputs, hidden : int >= 1, lengths of an input and of a state
+    coupled : bool, whether input and forget gate are coupled
+    others : as of `Cell`
     """
 
     gates = 4
@@ -277,11 +279,6 @@ class Recurrent(Layer):
     """
 
     cell: ClassVar[type[Cell]]
-
-    def __init_subclass__(cls, **options: Any) -> None:
-        """Give each kind of layer the text on settings that all share."""
-        super().__init_subclass__(**options)
-        cls.__doc__ = _with_settings(cls, Recurrent)
 
     def __init__(
         self,
