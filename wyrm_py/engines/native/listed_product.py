@@ -4,8 +4,8 @@ C[i, j] = or += sum over k of A[rows[i] + columns[k]] * B[shifts[k] + j], with t
 of offsets, so that the rows of B may be overlapping parts of an image and no window
 is copied. It shares the tiles of the matrix product. Measured on one core (AVX-512,
 float32, cells that are computed and dropped not counted), GFLOP/s forward, towards
-the input and towards the kernel: 3x3 from 16 to 32 channels of 13x13 cells 129, 107
-and 144; from 1 to 16 channels of 28x28 cells (K = 9) 71, 40 and 59.
+the input and towards the kernel: 3x3 from 16 to 32 channels of 13x13 cells 103, 93
+and 123; from 1 to 16 channels of 28x28 cells (K = 9) 51, 38 and 50.
 """
 
 TEXT = '''\
