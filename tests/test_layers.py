@@ -36,11 +36,11 @@ LAYERS = {
     "nn": "layers, losses and initialisers built only from ops",
     "ranking": "the native kernel of the ranking metrics",
     "evaluation": "metrics of ranking, classification and language models",
-    "models": "estimators",
     "random_state": "what draws next, as JSON",
     "description": "optimizers, schedules and layers as JSON",
     "parameter_arrays": "parameters as named arrays",
     "checkpoint": "save and load",
+    "models": "estimators",
     "console": "tables of the command line",
     "cli": "the command",
 }
@@ -58,7 +58,7 @@ UPWARD = {
 }
 
 # `import wyrm_py` must stay quick: these wait until they are needed.
-LATE = ("matplotlib", "pandas", "pyarrow", "rich", "torch", "typer")
+LATE = ("matplotlib", "pandas", "pyarrow", "rich", "sklearn", "torch", "typer")
 
 
 def modules() -> dict[str, ast.Module]:
