@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from wyrm_py.data.columns import take_columns
 from wyrm_py.engines.plan import Plan, require_optimizer
@@ -21,6 +22,7 @@ from wyrm_py.optim import Optimizer
 from wyrm_py.parallel.history import History
 from wyrm_py.parallel.pools import resolve_jobs
 from wyrm_py.parallel.run import Callback, Run, check_columns
+from wyrm_py.parallel.weighting import weigh
 
 BACKENDS = ("processes", "threads")
 MODES = ("hogwild", "synchronous")
@@ -40,6 +42,7 @@ def fit(
     parameters: Iterable[ParameterNode] | None = None,
     shuffle: bool = True,
     random_state: int | np.random.Generator | None = None,
+    weights: ArrayLike | None = None,
     resume: History | None = None,
     callbacks: Iterable[Callback] = (),
     progress: bool = True,
@@ -68,6 +71,9 @@ def fit(
     parameters : those to update; all trainable ones under the loss by default
     shuffle : take the examples in another random order each epoch
     random_state : seed of the order and of all samplers, or a Generator
+    weights : (N,) finite numbers >= 0, not all zero; the loss of example k, and with
+        it the gradient, is multiplied by `weights[k]`. With `batch_size` the first
+        axis of the loss must be the batch
     resume : History of the run that this one continues, with its seed and at its
         next epoch: the `epochs` of both come to one longer History. Given the
         same graph, data and settings, and the parameters and the optimizer as
@@ -102,11 +108,17 @@ def fit(
     batch = None if single else batch_size
     columns = take_columns(leaves, inputs, batch is not None)
     total = next(iter(columns.values())).count if columns else 1
+    mean_weight = 1.0
+    if weights is not None:
+        weighted = weigh(loss, weights, total, batch is not None)
+        plan = Plan.training(weighted.loss, parameters)
+        columns[weighted.column.leaf] = weighted.column
+        mean_weight = weighted.mean
     batch = None if batch is None else min(int(batch), total)  # it sizes the scratch
     check_columns(plan, columns)
     jobs = max(1, min(resolve_jobs(n_jobs), total))
     run = Run(plan, optimizer, columns, total, jobs, backend, mode, engine, batch)
-    run.blocks.shuffle = bool(shuffle)
+    run.blocks.shuffle, run.blocks.mean_weight = bool(shuffle), mean_weight
     before = _start(random_state, resume)
     run.blocks.seed, run.blocks.first_epoch = before.seed, len(before.losses)
     try:

@@ -71,7 +71,7 @@ def run_rounds(
                     return report
             report.seconds += time.perf_counter() - began
             report.examples += blocks.total
-            report.losses.append(loss / blocks.total)
+            report.losses.append(loss / blocks.mean_weight / blocks.total)
             if on_progress is not None:
                 on_progress(
                     Progress(

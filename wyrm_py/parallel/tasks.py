@@ -37,6 +37,7 @@ class Blocks:
     seed: int
     shuffle: bool
     first_epoch: int = 0  # how many were done by the run that is resumed
+    mean_weight: float = 1.0  # of an example; losses are reported as multiples of it
 
     @property
     def count(self) -> int:
@@ -61,12 +62,13 @@ class NativeTask:
         kernel = self.binding.open()
         order = self.blocks.order(kernel.order, self.binding.compiled)
         seed, first = self.blocks.seed, self.blocks.first_epoch
+        mean_weight = self.blocks.mean_weight
 
         def run(epoch: int, block: int) -> tuple[float, float]:
             epoch += first
             count = order.fill(epoch, block)
             kernel.settings[:] = self.rates.at(epoch, block)
-            return kernel.run(0, count, seed, epoch, block), count
+            return kernel.run(0, count, seed, epoch, block) / mean_weight, count
 
         return run
 
@@ -154,7 +156,7 @@ class Walker:
             examples = self.array[begin : min(begin + size, count)]
             total += self._take(examples)
             self.apply()
-        return total, count
+        return total / self.task.blocks.mean_weight, count
 
     def start_streams(self, epoch: int, block: int) -> None:
         """Start the stream of every random op, as native code does."""

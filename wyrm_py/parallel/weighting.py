@@ -1,0 +1,84 @@
+"""Weights of examples: one factor on the whole loss, fed like any other input.
+
+A plain product, so that a step whose sampler finds nothing to do still ends at
+once: the loss and its gradients vanish with any of its factors.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from wyrm_py.data.columns import Column
+from wyrm_py.engines.native.extents import Extents
+from wyrm_py.errors import DataError, DTypeError, ShapeError
+from wyrm_py.graph.op import Array
+from wyrm_py.graph.order import topological_order
+from wyrm_py.leaves import InputNode
+from wyrm_py.nodes import Node, symbolic
+from wyrm_py.values import as_array
+
+
+class Weighted(NamedTuple):
+    """A loss times the weight of its example."""
+
+    loss: Node
+    column: Column
+    mean: float  # weight of an example
+
+
+def weigh(loss: Node, weights: Any, examples: int, batched: bool) -> Weighted:
+    """Multiply a loss by the weights of the examples.
+
+    Raises
+    ------
+    DataError, DTypeError, ShapeError
+        Unless there is one finite number not below zero an example, and one above
+        zero; or if batches have a single loss, which no weight of an example fits.
+    """
+    array = _checked(weights, examples)
+    shape = [1] * len(loss.shape)
+    if batched:
+        shape[:1] = _batch_axis(loss)
+    weight = InputNode(np.ones(shape), loss.dtype, name="weights")
+    with symbolic():
+        product = loss * weight
+    column = Column(weight, array, batched)
+    return Weighted(product, column, float(column.arrays[""].mean(dtype=np.float64)))
+
+
+def _checked(weights: Any, examples: int) -> Array:
+    array = as_array("fit: weights", weights)
+    if array.dtype.kind not in "fiub":
+        raise DTypeError(
+            f"fit: weights must be numbers, one an example, got dtype {array.dtype}."
+        )
+    if array.shape != (examples,):
+        raise ShapeError(
+            f"fit: weights must have the shape ({examples},), one number an example, "
+            f"got {array.shape}."
+        )
+    bad = np.flatnonzero(~(np.isfinite(array) & (array >= 0)))
+    if bad.size:
+        raise DataError(
+            "fit: weights must be finite and not below zero, got "
+            f"{array[bad[0]]} for example {bad[0]}. Nothing was changed."
+        )
+    if not array.any():
+        raise DataError(
+            "fit: all weights are zero, so there is nothing to learn. Give at least "
+            "one example a weight above zero."
+        )
+    return array
+
+
+def _batch_axis(loss: Node) -> tuple[int]:
+    extents = Extents.of(topological_order([loss]), True)
+    if not loss.shape or extents.shapes[loss][0].text != "batch":
+        raise ShapeError(
+            "fit: weights need a loss with one row an example, but with `batch_size` "
+            f"the first axis of {loss!r}, of shape {loss.shape}, is not the batch. "
+            "Leave out the sum or mean over the batch, or leave `batch_size` out."
+        )
+    return loss.shape[:1]
