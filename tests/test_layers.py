@@ -25,6 +25,7 @@ LAYERS = {
     "values": "what leaves and columns accept",
     "leaves": "the nodes a graph starts from",
     "samplers": "index nodes that draw",
+    "sparse_rows": "rows of a constant CSR matrix, chosen inside a graph",
     "recurrence": "loops over sequences",
     "engines": "how a plan runs",
     "layout": "where the boxes of a drawing stand",

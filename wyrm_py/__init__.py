@@ -35,6 +35,7 @@ from wyrm_py.parallel.history import History
 from wyrm_py.parameters import HogwildParameter
 from wyrm_py.recurrence import scan
 from wyrm_py.samplers import sample_popular, sample_uniform, sample_warp
+from wyrm_py.sparse_rows import SparseRows, sparse_rows
 
 __all__ = [
     "FTRL",
@@ -58,6 +59,7 @@ __all__ = [
     "RMSProp",
     "RaggedColumn",
     "SparseInputNode",
+    "SparseRows",
     "Spec",
     "WyrmError",
     "compile",
@@ -83,5 +85,6 @@ __all__ = [
     "save_model",
     "scan",
     "schedules",
+    "sparse_rows",
     "to_json",
 ]

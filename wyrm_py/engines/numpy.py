@@ -29,6 +29,8 @@ def compute(application: Application) -> None:
     """
     inputs = application.inputs
     values: list[Any] = [node.value for node in inputs]
+    if application.op.sizes_input is not None:
+        _size(application, values)
     given = [node.spec for node in inputs]
     if application.shaped_for != given:  # shapes vary with batches and raggeds
         application.shaped_for = given
@@ -41,6 +43,14 @@ def compute(application: Application) -> None:
         values.insert(0, application.stream)
     out: Any = outs[0] if len(outs) == 1 else tuple(outs)
     application.op.forward(out, *values)
+
+
+def _size(application: Application, values: Sequence[Any]) -> None:
+    """Give a leaf the length that an op finds."""
+    leaf = application.inputs[application.op.sizes_input or 0]
+    length = application.op.size(*values)
+    leaf._value = np.broadcast_to(np.zeros((), leaf.dtype), (length,))
+    leaf.spec = Spec((length,), leaf.dtype)
 
 
 def run(

@@ -23,6 +23,7 @@ from wyrm_py.leaves import (
 )
 from wyrm_py.nodes import Application, Node
 from wyrm_py.parameters import ParameterBlock
+from wyrm_py.sparse_rows import Entries
 
 
 @dataclass
@@ -75,6 +76,8 @@ def _describe(leaf: LeafNode, blocks: Mapping[int, ParameterBlock]) -> tuple[Any
         return ParameterNode, block, leaf.trainable, leaf.name
     if isinstance(leaf, IndexInputNode):
         return IndexInputNode, leaf.value, leaf.capacity, leaf.name
+    if isinstance(leaf, Entries):
+        return Entries, leaf.longest, leaf.dtype, leaf.name
     return type(leaf), leaf.value, leaf.dtype, leaf.name
 
 
@@ -89,4 +92,6 @@ def _make(kind: type[LeafNode], given: Any, setting: Any, name: str | None) -> L
         return SparseInputNode(given, setting, name)
     if kind is InputNode:
         return InputNode(given, setting, name)
+    if kind is Entries:
+        return Entries(given)
     return Constant(np.asarray(given), setting)

@@ -61,6 +61,8 @@ class Op:
     """Input whose elements the value has, index by index, if shapes agree."""
     idle_output: ClassVar[int | None] = None
     """Output whose zero says that a step of one example is to do nothing."""
+    sizes_input: ClassVar[int | None] = None
+    """Position of a leaf that takes a length which this op finds when it runs."""
 
     @property
     def name(self) -> str:
@@ -70,6 +72,10 @@ class Op:
     def infer(self, *inputs: Spec) -> Spec | tuple[Spec, ...]:
         """Return shape and dtype of the value, or raise a ShapeError."""
         raise NotImplementedError(f"{self.name}: an op needs `infer`")
+
+    def size(self, *inputs: Any) -> int:
+        """Return the length that the leaf at `sizes_input` is to have."""
+        raise NotImplementedError(f"{self.name}: an op with a length needs `size`")
 
     def forward(self, out: Any, *inputs: Any) -> None:
         """Write the value into `out` with NumPy."""

@@ -96,6 +96,9 @@ class Run:
                 shuffled=True,
                 prefetch=single and max(tables, default=0) > CACHE_BYTES,
                 int32=int32,
+                distinct=frozenset(
+                    leaf for leaf, column in self.columns.items() if column.distinct
+                ),
                 gradients=gradients,
             ),
         )
@@ -105,7 +108,7 @@ class Run:
         symbols = {"batch": self.batch or 1}
         for leaf, name in self.extents.ragged.items():
             symbols[name] = self.columns[leaf].longest * (self.batch or 1)
-        return symbols
+        return self.extents.with_found(symbols)
 
     def _work(self) -> int:
         """Return how many elements one step takes, roughly."""

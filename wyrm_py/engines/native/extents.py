@@ -10,10 +10,10 @@ whole plan several times with large primes in place of what varies.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from wyrm_py.errors import CompileError, ShapeError
 from wyrm_py.graph.op import Spec
@@ -25,6 +25,7 @@ from wyrm_py.leaves import (
     SparseInputNode,
 )
 from wyrm_py.ops.scan import Scan
+from wyrm_py.sparse_rows import Entries
 
 if TYPE_CHECKING:
     from wyrm_py.nodes import Application, Node
@@ -88,18 +89,29 @@ def fixed(length: int) -> Extent:
     return ONE if length == 1 else Extent(_placeholder(length), length)
 
 
+class Varying(NamedTuple):
+    """A length derived within a step: its name, its text, and what it depends on."""
+
+    name: str
+    text: str
+    symbols: frozenset[str]
+
+
 @dataclass
 class Extents:
     """The axis lengths of all values of a plan.
 
-    `sizes` are the numbers the host passes in, in order; `varying` holds names
-    and texts of lengths that are derived within a step.
+    `sizes` are the numbers the host passes in, in order; `varying` holds the lengths
+    that are derived within a step. Of `ragged` leaves the lengths come with each
+    example, those of `found` leaves are worked out by an op of the step.
     """
 
     shapes: dict[Node, tuple[Extent, ...]] = field(default_factory=dict)
     sizes: list[int] = field(default_factory=list)
-    varying: list[tuple[str, str]] = field(default_factory=list)
+    varying: list[Varying] = field(default_factory=list)
     ragged: dict[LeafNode, str] = field(default_factory=dict)
+    found: dict[Entries, str] = field(default_factory=dict)
+    _rows: dict[Entries, Node] = field(default_factory=dict)
     batch: str | None = None
 
     @classmethod
@@ -108,11 +120,17 @@ class Extents:
         found = cls(batch="batch" if batched else None)
         ragged = [n for n in map(_ragged_owner, applications) if n is not None]
         found.ragged = {node: f"entries{k}" for k, node in enumerate(ragged)}
+        for application in applications:
+            leaf = sized(application)
+            if leaf is not None:
+                found.found[leaf] = f"entries{len(found.ragged) + len(found.found)}"
+                found._rows[leaf] = application.inputs[0]
         symbols = (["batch"] if batched else []) + list(found.ragged.values())
+        symbols += found.found.values()
         if len(symbols) > len(_PRIMES):
             raise CompileError(
-                f"a step may have up to {len(_PRIMES)} lengths that vary (batch and "
-                f"ragged nodes), got {len(symbols)}."
+                f"a step may have up to {len(_PRIMES)} lengths that vary (batch, "
+                f"ragged nodes and sparse rows), got {len(symbols)}."
             )
         base = dict(zip(symbols, _PRIMES, strict=False))
         probes = [base]
@@ -128,12 +146,33 @@ class Extents:
             )
         return found
 
+    def with_found(self, symbols: Mapping[str, int]) -> dict[str, int]:
+        """Return largest lengths with those that ops of the step may come to."""
+        largest = dict(symbols)
+        for leaf, name in self.found.items():
+            (rows,) = self.shapes[self._rows[leaf]]
+            largest[name] = leaf.longest * rows.length(symbols)
+        return largest
+
+    def known(self) -> list[Varying]:
+        """Return the derived lengths that are known from the start of an example."""
+        late = set(self.found.values())
+        return [one for one in self.varying if not one.symbols & late]
+
+    def after(self, leaf: Entries, done: Iterable[Entries]) -> list[Varying]:
+        """Return the derived lengths that are known once that of a leaf is."""
+        late = {self.found[other] for other in self.found if other not in done}
+        mine = self.found[leaf]
+        late.discard(mine)
+        return [v for v in self.varying if mine in v.symbols and not v.symbols & late]
+
     def require_known_limits(self, applications: Sequence[Application]) -> None:
         """Raise a CompileError if the bound of row numbers is known only at run time.
 
         They are checked once, before native code, which trusts them.
         """
         symbols = [*([self.batch] if self.batch else []), *self.ragged.values()]
+        symbols += self.found.values()
 
         def spec(node: Node, length: int) -> Spec:
             known = dict.fromkeys(symbols, length)
@@ -233,7 +272,8 @@ class Extents:
         if len(terms) == 1 and terms[0] in symbols:
             return Extent(terms[0], None, rest, tuple(slopes))
         name = f"n{len(self.varying)}"
-        self.varying.append((name, " + ".join(terms)))
+        known = frozenset(symbol for symbol, _ in slopes)
+        self.varying.append(Varying(name, " + ".join(terms), known))
         return Extent(name, None, rest, tuple(slopes))
 
 
@@ -242,6 +282,13 @@ _NOT_AFFINE = (
     "so it has no native form. Sum over the ragged axis first, or train with "
     'engine="numpy".'
 )
+
+
+def sized(application: Application) -> Entries | None:
+    """Return the leaf whose length an application finds when it runs."""
+    position = application.op.sizes_input
+    leaf = None if position is None else application.inputs[position]
+    return leaf if isinstance(leaf, Entries) else None
 
 
 def _ragged_owner(application: Application) -> LeafNode | None:
@@ -287,6 +334,8 @@ def _leaf_shape(node: Node, found: Extents, probe: dict[str, int]) -> tuple[int,
         if node is owner.lengths:
             return (batch or node.shape[0],)
         return (probe[found.ragged[owner]],)
+    if isinstance(owner, Entries):
+        return (probe[found.found[owner]],)
     if batch is None or isinstance(owner, ParameterNode | Constant):
         return node.shape
     return (batch, *node.shape[1:])

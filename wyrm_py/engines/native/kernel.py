@@ -116,6 +116,7 @@ def bind(
     compiled : False runs the text as plain Python
     """
     replaced = blocks or {}
+    symbols = source.extents.with_found(symbols)
 
     def entry(slot: Slot) -> Any:
         if slot.kind in ("control", "settings", "order"):

@@ -24,6 +24,7 @@ from wyrm_py.engines.native.settings import Settings
 from wyrm_py.engines.native.slots import Slots
 from wyrm_py.engines.native.writer import Writer
 from wyrm_py.leaves import Constant, LeafNode, ParameterNode
+from wyrm_py.sparse_rows import Entries
 
 if TYPE_CHECKING:
     from wyrm_py.nodes import Application, Node
@@ -46,6 +47,7 @@ class LeafLoader:
         self.rows: list[tuple[str, str]] = []
         self.floats: list[tuple[str, str]] = []
         self._ragged: list[LeafNode] = []
+        self._done: list[Entries] = []
         self._strides: dict[str, str] = {}  # of columns, for the prefetch
         if self.shuffled:
             slots.add("order", np.uint32, "order")
@@ -57,6 +59,9 @@ class LeafLoader:
             return
         if isinstance(leaf, ParameterNode):
             operands[leaf] = self.slots.value(leaf)
+        elif isinstance(leaf, Entries):
+            shape = self.extents.shapes[leaf]
+            operands[leaf] = local("u64(0)", INDEX, shape)  # shape only
         elif isinstance(leaf, Constant):
             operands[leaf] = self._constant(leaf)
         elif leaf in self.extents.ragged:
@@ -184,15 +189,26 @@ class LeafLoader:
             writer.line("batch = min(batch_size, end - k)")
         for name, text in self.floats:
             writer.line(f"{name} = {text}")
-        for number, leaf in enumerate(self._ragged):
+        for leaf in self._ragged:
             (self._write_batch if self.batched else self._write_range)(writer, leaf)
             if self.batched and self.settings.cut:
-                self.slots.add(
-                    "entries", np.uint64, "workspace", ((), 1, len(self._ragged))
-                )
-                writer.line(f"entries[u64({number})] = {self.extents.ragged[leaf]}")
-        for name, text in self.extents.varying:
-            writer.line(f"{name} = {text}")
+                writer.line(f"{self._kept(leaf)} = {self.extents.ragged[leaf]}")
+        for one in self.extents.known():
+            writer.line(f"{one.name} = {one.text}")
+
+    def write_found(self, writer: Writer, leaf: Entries) -> None:
+        """Write what follows from a length that an op has just worked out."""
+        self._done.append(leaf)
+        if self.settings.cut:
+            writer.line(f"{self._kept(leaf)} = {self.extents.found[leaf]}")
+        for one in self.extents.after(leaf, self._done):
+            writer.line(f"{one.name} = {one.text}")
+
+    def _kept(self, leaf: LeafNode) -> str:
+        """Return where the pieces of a cut step find the length of a leaf."""
+        leaves = [*self._ragged, *self.extents.found]
+        self.slots.add("entries", np.uint64, "workspace", ((), 1, len(leaves)))
+        return f"entries[u64({leaves.index(leaf)})]"
 
     def write_again(self, writer: Writer) -> None:
         """Write what a later piece of a cut step needs of all this."""
@@ -201,13 +217,15 @@ class LeafLoader:
             writer.line("batch = min(batch_size, end - k)")
         for name, text in self.floats:
             writer.line(f"{name} = {text}")
-        for number, leaf in enumerate(self._ragged):
+        for leaf in self._ragged:
             if self.batched:  # copied and counted by the first piece
-                writer.line(f"{self.extents.ragged[leaf]} = entries[u64({number})]")
+                writer.line(f"{self.extents.ragged[leaf]} = {self._kept(leaf)}")
             else:
                 self._write_range(writer, leaf)
-        for name, text in self.extents.varying:
-            writer.line(f"{name} = {text}")
+        for found, name in self.extents.found.items():  # right once its op has run
+            writer.line(f"{name} = {self._kept(found)}")
+        for one in self.extents.varying:
+            writer.line(f"{one.name} = {one.text}")
 
     def _write_range(self, writer: Writer, leaf: LeafNode) -> None:
         offsets = self.slots.column(leaf, INDEX, "offsets")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wyrm_py.engines.native.elements import stream_name
-from wyrm_py.engines.native.extents import Extents
+from wyrm_py.engines.native.extents import Extents, sized
 from wyrm_py.engines.native.groups import Group, resolved, wide
 from wyrm_py.engines.native.loading import LeafLoader
 from wyrm_py.engines.native.module import AHEAD, Module
@@ -154,6 +154,7 @@ class Generator:
             self.operands,
             aliased,
             self.plan.updates,
+            frozenset() if self.settings.batched else self.settings.distinct,
         )
 
     def _kept(self) -> set[Node]:
@@ -178,6 +179,7 @@ class Generator:
             if group not in early:
                 self.region.write_group(group)
                 done.update(group.members)
+                self._write_found(group)
                 waiting = self._write_look_ups(waiting, done)
                 self._write_idle(group)
                 if self.settings.cut and writer.loops_since_cut >= PIECE_LOOPS:
@@ -185,6 +187,13 @@ class Generator:
         self.region.groups.describe_all()
         if self.settings.cut:
             writer.cut()
+
+    def _write_found(self, group: Group) -> None:
+        """Write what follows from a length that a group has worked out."""
+        for member in group.members:
+            leaf = sized(member)
+            if leaf is not None:
+                self.loader.write_found(self.writer, leaf)
 
     def _write_idle(self, group: Group) -> None:
         """End the step here if a sampler found nothing: see `Op.idle_output`."""
