@@ -14,6 +14,7 @@ from wyrm_py.ops.sampling import (
     INDEX,
     SamplePopular,
     SampleUniform,
+    SampleUpTo,
     SampleWarp,
     alias_tables,
     known_rows,
@@ -24,7 +25,11 @@ from wyrm_py.ops.sampling import (
 
 
 def sample_uniform(
-    like: Node, rows: int, known: Any = None, user: Node | None = None
+    like: Node,
+    rows: int | None = None,
+    known: Any = None,
+    user: Node | None = None,
+    last: Node | None = None,
 ) -> Node:
     """Draw rows evenly, anew at each `forward` and each step.
 
@@ -34,17 +39,29 @@ def sample_uniform(
     rows : number of rows to draw from, in [1, 2**32)
     known : scipy.sparse (users, rows) or None; rows never drawn for a user
     user : index node of the example's user, given together with `known`
+    last : index node, shape (b,); the last row to draw of each example, in place of
+        `rows`. For tables that grow: the newest row that there was at the example
 
     Returns
     -------
-    index node of the shape of `like`, values in [0, rows); no gradient
+    index node of the shape of `like`, values in [0, rows) or [0, last]; no gradient
 
     Raises
     ------
     DataError
         If a user knows all rows.
+    GraphError
+        If `last` comes with `rows`, `known` or `user`.
     """
     _require_nodes("sample_uniform", like)
+    if last is not None:
+        _require_nodes("sample_uniform", last)
+        if rows is not None or known is not None or user is not None:
+            raise GraphError(
+                "sample_uniform: `last` stands in place of `rows`, and goes with "
+                "neither `known` nor `user`. Leave the others out."
+            )
+        return apply(SampleUpTo(), like, last)[0]
     count = require_rows("sample_uniform", rows)
     more = _known("sample_uniform", known, user, count)
     limit = Constant(np.broadcast_to(np.int64(0), (count,)), INDEX)
@@ -84,6 +101,7 @@ def sample_warp(
     user: Node | None = None,
     margin: float = 1.0,
     max_tries: int = 10,
+    last: Node | None = None,
 ) -> tuple[Node, Node]:
     """Search a row that scores within `margin` of the positive: WARP.
 
@@ -99,6 +117,8 @@ def sample_warp(
     known, user : as for `sample_uniform`; a known row costs a try
     margin : float, finite
     max_tries : int >= 1
+    last : index node, shape (b,), or None; the last row to draw of each example: then
+        R below is last + 1
 
     Returns
     -------
@@ -124,9 +144,11 @@ def sample_warp(
     _require_nodes("sample_warp", *nodes)
     count = require_rows("sample_warp", table.shape[0] if table.shape else 0)
     more = _known("sample_warp", known, user, count)
-    op = SampleWarp(int(max_tries), float(margin), bias is not None)
+    bounds = [] if last is None else [last]
+    _require_nodes("sample_warp", *bounds)
+    op = SampleWarp(int(max_tries), float(margin), bias is not None, last is not None)
     biases = [] if bias is None else [bias]
-    row, weight = apply(op, query, table, positive_score, *biases, *more)
+    row, weight = apply(op, query, table, positive_score, *biases, *bounds, *more)
     return row, weight
 
 

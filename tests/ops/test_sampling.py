@@ -61,6 +61,41 @@ def test_popular_draws_are_never_known():
     assert set(only.value) == {3}
 
 
+def test_draws_up_to_a_last_row_are_even_and_each_example_has_its_own():
+    last = wp.IndexInputNode(np.repeat([0, 3, 7], DRAWS))
+    drawn = wp.sample_uniform(wp.IndexInputNode(np.zeros(3 * DRAWS, int)), last=last)
+    for newest, mine in zip([0, 3, 7], drawn.value.reshape(3, DRAWS), strict=True):
+        found = np.bincount(mine, minlength=newest + 1) / DRAWS
+        assert len(found) == newest + 1
+        np.testing.assert_allclose(found, 1 / len(found), atol=4 / np.sqrt(8 * DRAWS))
+
+
+def test_the_search_goes_up_to_the_last_row_and_weighs_by_it():
+    last = wp.IndexInputNode([2])
+    row, weight = warp(np.ones(100), 1.0, last=last)  # every row is within the margin
+    drawn = set()
+    for _ in range(50):
+        weight.forward()
+        drawn.add(row.value.item())
+        assert weight.value.item() == pytest.approx(np.log(2))
+    assert drawn == {0, 1, 2}
+
+
+def test_a_last_row_beyond_the_table_is_refused_before_a_run():
+    table = wp.ParameterNode(np.ones((4, 2)))
+    like, last = wp.IndexInputNode([0]), wp.IndexInputNode([3])
+    loss = table.index(wp.sample_uniform(like, last=last)).sum()
+    columns = {like: np.zeros(3, int), last: np.array([0, 3, 4])}
+    with pytest.raises(errors.IndexRangeError, match=r"\[0, 4\), got 4 in example 2"):
+        wp.fit(loss, wp.SGD(), columns)
+    query, score = wp.InputNode([[1.0, 1.0]]), wp.InputNode([[1.0]])
+    row, weight = wp.sample_warp(query, table, score, last=last)
+    loss = (weight * table.index(row).sum()).sum()
+    columns = {query: np.ones((1, 2)), score: [1.0], last: [4]}
+    with pytest.raises(errors.IndexRangeError, match=r"\[0, 4\), got 4 in example 0"):
+        wp.fit(loss, wp.SGD(), columns)
+
+
 def test_each_forward_draws_anew_and_backward_does_not():
     table = wp.ParameterNode(np.zeros((1000, 1)), np.float64)
     rows = wp.sample_uniform(wp.IndexInputNode([0, 0]), 1000)
@@ -172,6 +207,11 @@ def sampled(kind):
         row = wp.sample_uniform(item, 5)
     elif kind == "uniform, known":
         row = wp.sample_uniform(item, 5, **known)
+    elif kind == "uniform, last":
+        row = wp.sample_uniform(item, last=wp.IndexInputNode([4, 1]))
+    elif kind == "warp, last":
+        last = wp.IndexInputNode([2, 3])
+        row, weight = wp.sample_warp(query, items, score, bias, last=last, **known)
     elif kind == "popular":
         row = wp.sample_popular(item, counts)
     elif kind == "popular, known":
@@ -185,7 +225,16 @@ def sampled(kind):
     return loss, [users, items, bias], row
 
 
-KINDS = ("uniform", "uniform, known", "popular", "popular, known", "warp", "warp, all")
+KINDS = (
+    "uniform",
+    "uniform, known",
+    "uniform, last",
+    "popular",
+    "popular, known",
+    "warp",
+    "warp, all",
+    "warp, last",
+)
 
 
 def follow(loss, block):
@@ -261,6 +310,16 @@ def item():
             lambda: wp.sample_uniform(item(), 5, user=item()),
             errors.GraphError,
             "`known` and `user` go together",
+        ),
+        (
+            lambda: wp.sample_uniform(item(), 5, last=item()),
+            errors.GraphError,
+            "`last` stands in place of `rows`",
+        ),
+        (
+            lambda: wp.sample_uniform(item(), last=wp.IndexInputNode([0, 1])),
+            errors.ShapeError,
+            r"one last row an example is needed, got `last` of shape \(2,\)",
         ),
         (
             lambda: wp.sample_uniform(item(), 6, known_positives(), item()),

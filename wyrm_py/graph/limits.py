@@ -47,7 +47,8 @@ def _bound(
     if application.is_leaf:
         limits[node] = min(limit, limits.get(node, limit))
         return
-    drawn = application.op.rows_below(*(n.spec for n in application.inputs))
+    specs = [Spec(n.shape, n.dtype) for n in application.inputs]  # tables may grow
+    drawn = application.op.rows_below(*specs)
     if drawn > limit:
         raise IndexRangeError(
             f"{application.op.name}: draws from {drawn} rows, but "
@@ -60,6 +61,6 @@ def _bound(
             "without a check. Tell their bound by the op's `rows_below`."
         )
     if not drawn:
-        for below in application.inputs:
-            if below.spec.is_index:
+        for place, below in enumerate(application.inputs):
+            if below.spec.is_index and place not in application.op.shape_only:
                 _bound(below, limit, reader, limits)

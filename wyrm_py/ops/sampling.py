@@ -77,6 +77,35 @@ class SampleUniform(Op):
             writer.line(f"{out.at(*place)} = {row} + ({low} - {start})")
 
 
+class SampleUpTo(Op):
+    """Rows drawn evenly from [0, last], with a last row for each example.
+
+    Inputs: like (its shape), last. What is drawn is checked through `last`, which
+    must be a row number of the tables that the draw is looked up in.
+    """
+
+    random = True
+    shape_only = (0,)
+    moves_rows = True
+
+    def infer(self, *inputs: Spec) -> Spec:
+        require_index(self.name, inputs[0])
+        require_last(self.name, inputs[0], inputs[1])
+        return Spec(inputs[0].shape, INDEX)
+
+    def forward(self, out: Array, *inputs: Any) -> None:
+        stream, _, last = inputs
+        for place in np.ndindex(out.shape):
+            out[place] = stream.below(int(last[place[: last.ndim]]) + 1)
+
+    def emit(self, writer: Writer, out: Operand, *inputs: Operand) -> None:
+        last = inputs[1]
+        with writer.loops(out.extents) as place:
+            newest = last.at(*place[: len(last.extents)])
+            drawn = writer.draw_below(f"({newest} + u64(1))")
+            writer.line(f"{out.at(*place)} = {drawn}")
+
+
 @dataclass(frozen=True)
 class SamplePopular(Op):
     """Rows drawn in proportion to counts, by Walker's alias method.
@@ -165,13 +194,14 @@ class SampleWarp(Op):
     step of one example then does nothing, in a batch no row is hit in particular.
 
     Inputs: query (b, D), table (R, D), positive score (b, 1), and as the flags
-    say bias (R, 1) and user, starts, known. Outputs: row (b,), weight (b, 1).
-    A known row costs a try, as in LightFM.
+    say bias (R, 1), last (b,) and user, starts, known. Outputs: row (b,), weight
+    (b, 1). A known row costs a try, as in LightFM.
     """
 
     max_tries: int
     margin: float
     has_bias: bool
+    has_last: bool = False
     random = True
     idle_output = 1
 
@@ -195,14 +225,21 @@ class SampleWarp(Op):
                 f"{inputs[3].shape}."
             )
         row = Spec((rows,), INDEX)
-        _require_users(self.name, row, inputs[3 + self.has_bias :][:1])
+        if self.has_last:
+            require_last(self.name, row, inputs[3 + self.has_bias])
+        _require_users(self.name, row, inputs[self._user :][:1])
         return row, score
 
+    @property
+    def _user(self) -> int:
+        return 3 + self.has_bias + self.has_last
+
     def row_limits(self, *inputs: Spec) -> dict[int, int]:
-        user = 3 + self.has_bias
-        if len(inputs) == user:
-            return {}
-        return {user: inputs[user + 1].shape[0] - 1}
+        user = self._user
+        limits = {user - 1: inputs[1].shape[0]} if self.has_last else {}
+        if len(inputs) > user:
+            limits[user] = inputs[user + 1].shape[0] - 1
+        return limits
 
     def rows_below(self, *inputs: Spec) -> int:
         return inputs[1].shape[0]
@@ -210,27 +247,33 @@ class SampleWarp(Op):
     def forward(self, out: Any, *inputs: Any) -> None:
         stream, query, table, score, *more = inputs
         bias = more.pop(0) if self.has_bias else np.zeros((len(table), 1), table.dtype)
+        last = more.pop(0) if self.has_last else np.full(len(query), len(table) - 1)
         _check_users(self.name, more)
         items, weights = out
         for b in range(len(query)):
             mine = _known_of(more, (b,))
+            rows = int(last[b]) + 1
             weights[b] = 0
             floor = score[b, 0] - table.dtype.type(self.margin)
             for tries in range(1, self.max_tries + 1):
-                items[b] = row = stream.below(len(table))
+                items[b] = row = stream.below(rows)
                 if _contains(mine, row):
                     continue
                 if np.dot(query[b], table[row]) + bias[row, 0] > floor:
-                    weights[b] = np.log(max((len(table) - 1) // tries, 1))
+                    weights[b] = np.log(max((rows - 1) // tries, 1))
                     break
 
     def emit(self, writer: Writer, out: Any, *inputs: Operand) -> None:
         query, table, score, *more = inputs
         bias = more.pop(0) if self.has_bias else None
+        last = more.pop(0) if self.has_last else None
         item, weight = out
         limit, width = table.extents[0].text, table.extents[1]
         kind = table.type
         with writer.loops(item.extents) as place:
+            if last is not None:
+                limit = writer.fresh("w")
+                writer.line(f"{limit} = {last.at(*place)} + u64(1)")
             floor, row, total = (writer.fresh("w") for _ in range(3))
             writer.line(f"{row} = u64(0)")
             writer.line(f"{weight.at(*place, '0')} = {kind}(0)")
@@ -270,6 +313,16 @@ def _require_users(name: str, like: Spec, users: Sequence[Spec]) -> None:
                 f"{name}: one user an example is needed, got users of shape "
                 f"{user.shape} for draws of shape {like.shape}."
             )
+
+
+def require_last(name: str, like: Spec, last: Spec) -> None:
+    """Raise unless `last` gives one row number an example."""
+    require_index(name, last)
+    if last.shape != like.shape[:1]:
+        raise ShapeError(
+            f"{name}: one last row an example is needed, got `last` of shape "
+            f"{last.shape} for draws of shape {like.shape}."
+        )
 
 
 def _check_users(name: str, known: Sequence[Array]) -> None:
