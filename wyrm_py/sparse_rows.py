@@ -121,7 +121,7 @@ def sparse_rows(matrix: Any, index: Node, dtype: DTypeLike = np.float32) -> Spar
             f"{row}."
         )
     lengths = np.diff(rows.indptr)
-    outputs = apply(
+    columns, values, segments, sizes = apply(
         CsrRows(int(rows.shape[1])),
         index,
         Constant(np.asarray(rows.indptr, INDEX), INDEX),
@@ -129,4 +129,4 @@ def sparse_rows(matrix: Any, index: Node, dtype: DTypeLike = np.float32) -> Spar
         Constant(data, kind),
         Entries(int(lengths.max(initial=0))),
     )
-    return SparseRows(*outputs, int(rows.shape[1]))
+    return SparseRows(columns, values, segments, sizes, int(rows.shape[1]))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from wyrm_py.engines.native.writer import Writer
     from wyrm_py.nodes import Node
     from wyrm_py.ops.methods import Value
+    from wyrm_py.sparse_rows import SparseRows
 
 
 class Index(View):
@@ -191,15 +192,15 @@ class GatherMethods(Methods):
         """
         return self._apply(Index(), self._row_numbers(rows))
 
-    def segment_sum(self, ragged: Node) -> Node:
+    def segment_sum(self, ragged: Node | SparseRows) -> Node:
         """Sum the rows (n, ...) that belong to each example: (b, ...).
 
-        `ragged` is the IndexInputNode or SparseInputNode whose entries the rows
-        stand for; without a batch, b is 1. An empty example sums to 0.
+        `ragged` is the IndexInputNode, SparseInputNode or SparseRows whose entries the
+        rows stand for; without a batch, b is 1. An empty example sums to 0.
         """
         return self._apply(SegmentSum(), *_parts(ragged))
 
-    def segment_mean(self, ragged: Node) -> Node:
+    def segment_mean(self, ragged: Node | SparseRows) -> Node:
         """Average the rows (n, ...) that belong to each example: (b, ...)."""
         total = self.segment_sum(ragged)
         segments, lengths = _parts(ragged)
@@ -209,13 +210,13 @@ class GatherMethods(Methods):
         return total / counts
 
 
-def _parts(ragged: Node) -> tuple[Node, Node]:
+def _parts(ragged: Node | SparseRows) -> tuple[Node, Node]:
     segments: Node | None = getattr(ragged, "segments", None)
     lengths: Node | None = getattr(ragged, "lengths", None)
     if segments is None or lengths is None:
         raise GraphError(
             "segment_sum: takes the ragged node the rows came from, an "
-            "IndexInputNode with `capacity` or a SparseInputNode, got "
+            "IndexInputNode with `capacity`, a SparseInputNode or SparseRows, got "
             f"{ragged!r}."
         )
     return segments, lengths
