@@ -1,10 +1,13 @@
 """Ragged and sparse columns: what they hold, and training on them."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from scipy import sparse
 
 import wyrm_py as wp
+from wyrm_py.data import columns as columns_module
 from wyrm_py.data.columns import Column, take_columns
 from wyrm_py.errors import DataError, DTypeError, ShapeError
 
@@ -275,3 +278,69 @@ def test_sparse_rows_with_adagrad_agree_between_engines():
         wp.fit(model.loss, wp.Adagrad(0.1, l2=0.1), inputs, progress=False, **given)
         results.append(model.table.value)
     np.testing.assert_allclose(*results, rtol=1e-9)
+
+
+# -- rows that rise within every example ------------------------------------------
+
+
+def rises(lists):
+    """Whether the rows of every list rise, one after the other."""
+    return all(a < b for part in lists for a, b in pairwise(part))
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 3, 1 << 18])
+def test_columns_know_whether_rows_rise_in_every_example(chunk):
+    rng = np.random.default_rng(3)
+    seen = set()
+    for _ in range(200):
+        lists = [rng.integers(0, 9, rng.integers(0, 3)).tolist() for _ in range(5)]
+        column = wp.RaggedColumn.of(lists)
+        found = columns_module._rise(column.values, column.offsets, chunk)
+        assert found == rises(lists), lists
+        seen.add(found)
+    assert seen == {True, False}
+
+
+def canonical():
+    """CSR in order, with empty rows at the start, within and at the end."""
+    dense = np.random.default_rng(8).normal(size=(9, 5))
+    dense[np.random.default_rng(9).random((9, 5)) < 0.4] = 0
+    dense[[0, 4, 8]] = 0
+    return sparse.csr_array(dense)
+
+
+@pytest.mark.parametrize(
+    "optimizer", [wp.SGD(0.1, clip_norm=0.5), wp.FTRL(0.5, l1=0.1)]
+)
+def test_rows_that_rise_train_as_shuffled_ones_do(optimizer):
+    """They skip the summing of repeated rows; the sums are the same without it."""
+    given = canonical()
+    turned = given.copy()
+    for begin, end in pairwise(given.indptr):
+        turned.indices[begin:end] = given.indices[begin:end][::-1]
+        turned.data[begin:end] = given.data[begin:end][::-1]
+    results = []
+    for rows, distinct in ((given, True), (turned, False)):
+        model = Sparse(given)
+        leaves = {model.rows: rows, model.target: model.goal}
+        assert (
+            take_columns(list(leaves), leaves, False)[model.rows].distinct == distinct
+        )
+        wp.fit(model.loss, optimizer, leaves, epochs=3, random_state=1, progress=False)
+        results.append(model.table.value)
+    np.testing.assert_allclose(*results, rtol=1e-9)
+    assert not np.allclose(results[0], model.start)
+
+
+def test_rows_that_rise_are_the_loop_by_hand(engine):
+    model = Sparse(canonical())
+    model.fit(epochs=2, engine=engine)
+    np.testing.assert_allclose(model.table.value, model.by_hand(1, 2)[0], rtol=1e-12)
+
+
+def test_int32_columns_of_sparse_rows_are_not_copied():
+    given = canonical()
+    given.indices = given.indices.astype(np.int32)
+    column = Column(Sparse(given).rows, given, False)
+    assert np.shares_memory(column.arrays["indices"], given.indices)
+    assert np.shares_memory(column.arrays["data"], given.data)

@@ -20,6 +20,8 @@ class Settings:
         of every worker before it applies any
     cut : the step is printed as several functions
     int32 : columns of row numbers that are int32 rather than int64
+    distinct : ragged leaves of which no example names a row twice
+    resumed : streams go on where the call before left them, rather than start anew
     """
 
     batched: bool = False
@@ -28,3 +30,5 @@ class Settings:
     gradients: Literal["apply", "collect", "apply collected"] = "apply"
     cut: bool = False
     int32: frozenset[tuple[LeafNode, str]] = frozenset()
+    distinct: frozenset[LeafNode] = frozenset()
+    resumed: bool = False
