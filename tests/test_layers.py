@@ -36,6 +36,7 @@ LAYERS = {
     "parallel": "fit and its workers",
     "nn": "layers, losses and initialisers built only from ops",
     "ranking": "the native kernel of the ranking metrics",
+    "retrieval": "the best rows of a table for each query, natively",
     "evaluation": "metrics of ranking, classification and language models",
     "random_state": "what draws next, as JSON",
     "description": "optimizers, schedules and layers as JSON",
