@@ -8,7 +8,7 @@ need, and one update per parameter block.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -59,7 +59,7 @@ class Backward:
             seed = Constant(np.zeros(root.shape, root.dtype), root.dtype)
             found = reverse({root: seed}, is_trainable)
             flows = [(node, _dense(node, c), c.rows) for node, c in found.items()]
-        applications = _new_applications(root, flows)
+        applications = _new_applications([root], flows)
         return cls(root, seed, applications, flows, root.parameters())
 
 
@@ -75,16 +75,23 @@ class Update:
 
 @dataclass
 class Plan:
-    """A training step (with updates), or an evaluation (without)."""
+    """A training step (with updates), or an evaluation (without).
+
+    `watched` are values that a training step writes down, from before its update.
+    """
 
     root: Node
     updates: list[Update]
     forward: list[Application]
     backward: list[Application]
+    watched: list[Node] = field(default_factory=list)
 
     @classmethod
     def training(
-        cls, root: Node, parameters: Iterable[ParameterNode] | None = None
+        cls,
+        root: Node,
+        parameters: Iterable[ParameterNode] | None = None,
+        watched: Iterable[Node] = (),
     ) -> Plan:
         """Plan forward, gradients and updates of a loss."""
         wanted = root.parameters() if parameters is None else list(parameters)
@@ -104,9 +111,10 @@ class Plan:
                 [(n, found[n]) for n in wanted if n in found], shared_blocks(wanted)
             )
         flows = [(u.nodes[0], u.dense, u.pairs) for u in updates]
-        return cls(
-            root, updates, topological_order([root]), _new_applications(root, flows)
-        )
+        watched = list(watched)  # first: a step may end early
+        forward = topological_order([*watched, root])
+        backward = _new_applications([*watched, root], flows)
+        return cls(root, updates, forward, backward, watched)
 
     @classmethod
     def evaluation(cls, root: Node) -> Plan:
@@ -120,7 +128,7 @@ class Plan:
 
     def ends(self) -> list[Node]:
         """Return the values a step is run for."""
-        ends = [self.root]
+        ends = [self.root, *self.watched]
         for update in self.updates:
             ends += [] if update.dense is None else [update.dense]
             for pair in update.pairs:
@@ -241,7 +249,8 @@ def _dense(node: Node, flow: Contributions) -> Node | None:
 
 
 def _new_applications(
-    root: Node, flows: Sequence[tuple[Node, Node | None, list[RowGradient]]]
+    roots: Sequence[Node],
+    flows: Sequence[tuple[Node, Node | None, list[RowGradient]]],
 ) -> list[Application]:
     """Return the gradient applications: what flows need beyond the forward."""
     ends: list[Node] = []
@@ -249,5 +258,5 @@ def _new_applications(
         ends += [] if dense is None else [dense]
         for pair in pairs:
             ends += [pair.rows, pair.values]
-    known = set(topological_order([root]))
+    known = set(topological_order(roots))
     return [a for a in topological_order(ends, shapes=False) if a not in known]

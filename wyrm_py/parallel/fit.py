@@ -130,7 +130,7 @@ def fit(
 def _start(random_state: Any, resume: Any) -> History:
     """Return the history that a run begins with."""
     if resume is None:
-        return History(seed=_seed(random_state))
+        return History(seed=seed_of(random_state))
     if not isinstance(resume, History):
         raise SettingError(
             "fit: resume must be the History of an earlier run or None, got "
@@ -175,7 +175,8 @@ def _callables(callbacks: Any) -> list[Callback]:
     )
 
 
-def _seed(random_state: Any) -> int:
+def seed_of(random_state: Any) -> int:
+    """Return the seed that a random state stands for, or raise a SettingError."""
     if random_state is None:
         return secrets.randbits(63)
     if isinstance(random_state, np.random.Generator):

@@ -5,7 +5,6 @@ what was moved is written back.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,7 +15,7 @@ import numpy as np
 from wyrm_py.data.columns import Column
 from wyrm_py.engines.native.extents import Extents
 from wyrm_py.engines.native.kernel import Binding, bind
-from wyrm_py.engines.native.order import block_size_for
+from wyrm_py.engines.native.order import block_size_for, most_examples, step_work
 from wyrm_py.engines.native.settings import Settings
 from wyrm_py.engines.native.source import Source, generate
 from wyrm_py.engines.plan import Plan
@@ -37,8 +36,6 @@ from wyrm_py.progress import progress_bar
 
 CACHE_BYTES = 1 << 20
 """Tables above this (a core's second-level cache) have their rows prefetched."""
-BLOCK_WORK = 100_000_000
-"""Elements computed in a block at most: about a tenth of a second."""
 
 
 Callback = Callable[[History], object]
@@ -75,7 +72,7 @@ class Run:
         gradients = "collect" if mode == "synchronous" else "apply"
         self.source = self._print(gradients) if self.native else None
         self.extents = Extents.of(topological_order(plan.ends()), batch is not None)
-        most = max(64, min(4096, BLOCK_WORK * (batch or 1) // self._work()))
+        most = most_examples(self._work(), batch or 1)
         size = block_size_for(total, jobs, batch or 1, most)
         self.blocks = Blocks(total, size, 0, True)
 
@@ -112,14 +109,7 @@ class Run:
 
     def _work(self) -> int:
         """Return how many elements one step takes, roughly."""
-        symbols, shapes = self._symbols(), self.extents.shapes
-        sizes = (
-            math.prod(extent.length(symbols) for extent in shapes[out])
-            for application in self.plan.applications
-            for out in application.outputs
-            if not application.is_leaf and out in shapes
-        )
-        return max(1, sum(sizes))
+        return step_work(self.plan.applications, self.extents.shapes, self._symbols())
 
     def train(
         self, epochs: int, callbacks: list[Callback], progress: bool, before: History

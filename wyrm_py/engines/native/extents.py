@@ -102,8 +102,9 @@ class Extents:
     """The axis lengths of all values of a plan.
 
     `sizes` are the numbers the host passes in, in order; `varying` holds the lengths
-    that are derived within a step. Of `ragged` leaves the lengths come with each
-    example, those of `found` leaves are worked out by an op of the step.
+    that are derived within a step, `named` the fixed lengths that the text names. Of
+    `ragged` leaves the lengths come with each example, those of `found` leaves are
+    worked out by an op of the step.
     """
 
     shapes: dict[Node, tuple[Extent, ...]] = field(default_factory=dict)
@@ -113,6 +114,7 @@ class Extents:
     found: dict[Entries, str] = field(default_factory=dict)
     _rows: dict[Entries, Node] = field(default_factory=dict)
     batch: str | None = None
+    named: set[int] = field(default_factory=set)
 
     @classmethod
     def of(cls, applications: Sequence[Application], batched: bool) -> Extents:
@@ -229,6 +231,7 @@ class Extents:
         def name(match: re.Match[str]) -> str:
             if match.group() not in names:
                 length = int(match.group(1))
+                self.named.add(length)
                 slot = f"sizes[u64({len(self.sizes)})]"
                 wide = length % WIDE == 0 and match.group() in bounds
                 self.sizes.append(length // WIDE if wide else length)

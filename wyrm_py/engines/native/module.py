@@ -51,13 +51,14 @@ class Module:
         self.slots = slots
         self.extents = extents
         streams = len(plan.random())
-        if streams and settings.cut:
+        if streams and (settings.cut or settings.resumed):
             slots.add("streams", np.uint64, "streams")
         if optimizer is not None:
             slots.add("settings", np.float64, "settings")
         self.control = _control_lines(settings, streams)
         self.optimizer = optimizer
-        self.loop = [*_start_lines(streams, settings.cut), *_loop_lines(settings)]
+        self.loop = [*_start_lines(streams, settings), *_loop_lines(settings)]
+        self.last = _keep_lines(streams, settings)
 
     def print_whole(self, body: list[str]) -> str:
         """Print a step as one function."""
@@ -120,6 +121,7 @@ class Module:
             f"def steps({arguments}):",
             *(INDENT + line for line in head),
             *body,
+            *(INDENT + line for line in self.last),
             INDENT + "return total",
             "",
             "",
@@ -141,17 +143,28 @@ def _kinds(slots: Sequence[Slot]) -> str:
 def _control_lines(settings: Settings, streams: int) -> list[str]:
     used = {"begin", "end"}
     used |= {"batch_size"} if settings.batched else set()
-    used |= {"seed", "epoch", "block"} if streams else set()
+    used |= {"seed", "epoch", "block"} if streams and not settings.resumed else set()
     return [
         f"{name} = control[u64({k})]" for k, name in enumerate(CONTROL) if name in used
     ]
 
 
-def _start_lines(streams: int, cut: bool) -> list[str]:
-    return [
-        f"{stream_name(k, cut)} = stream_start(seed, epoch, block, u64({k}))"
-        for k in range(streams)
-    ]
+def _start_lines(streams: int, settings: Settings) -> list[str]:
+    names = [stream_name(k, settings.cut) for k in range(streams)]
+    if not settings.resumed:
+        starts = [f"stream_start(seed, epoch, block, u64({k}))" for k in range(streams)]
+    else:
+        starts = [stream_name(k, cut=True) for k in range(streams)]
+    pairs = zip(names, starts, strict=True)
+    return [f"{name} = {first}" for name, first in pairs if name != first]
+
+
+def _keep_lines(streams: int, settings: Settings) -> list[str]:
+    """Return the lines that keep streams in memory for the next call."""
+    if settings.cut or not settings.resumed:
+        return []
+    names = [(stream_name(k, cut=True), stream_name(k, False)) for k in range(streams)]
+    return [f"{kept} = {name}" for kept, name in names]
 
 
 def _loop_lines(settings: Settings) -> list[str]:

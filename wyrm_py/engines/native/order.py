@@ -9,13 +9,20 @@ and is the same whoever makes it. NumPy's permutation costs 9 ns an example.
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from wyrm_py.engines.native import build
 from wyrm_py.graph.op import Array
 
+if TYPE_CHECKING:
+    from wyrm_py.engines.native.extents import Extent
+    from wyrm_py.nodes import Application, Node
+
+BLOCK_WORK = 100_000_000
+"""Elements computed in a block at most: about a tenth of a second."""
 RUN = 16
 """Examples that stay together when runs are shuffled over the blocks."""
 
@@ -147,6 +154,26 @@ class Order:
         """Write the examples of a block; return how many they are."""
         self.numbers[3], self.numbers[4] = epoch, block
         return int(self._fill(self._address))
+
+
+def step_work(
+    applications: Iterable[Application],
+    shapes: Mapping[Node, Sequence[Extent]],
+    symbols: Mapping[str, int],
+) -> int:
+    """Return how many elements one step takes, roughly."""
+    sizes = (
+        math.prod(extent.length(symbols) for extent in shapes[out])
+        for application in applications
+        for out in application.outputs
+        if not application.is_leaf and out in shapes
+    )
+    return max(1, sum(sizes))
+
+
+def most_examples(work: int, batch_size: int) -> int:
+    """Return how many examples a block may have at most, given a step's work."""
+    return max(64, min(4096, BLOCK_WORK * batch_size // work))
 
 
 def block_size_for(examples: int, workers: int, batch_size: int, most: int) -> int:

@@ -83,6 +83,7 @@ class Generator:
         self.extents.require_known_limits(everything)
         self.applications = [a for a in everything if a in live]
         self.streams = plan.random()
+        self._unwatched = plan.watched
         self.slots = Slots(self.extents)
         self.writer = Writer(depth=2, slots=self.slots)
         self.writer.training = optimizer is not None
@@ -162,7 +163,8 @@ class Generator:
         pairs = [pair for update in self.plan.updates for pair in update.pairs]
         kept = {node for pair in pairs for node in (pair.rows, pair.values)}
         kept |= {u.dense for u in self.plan.updates if u.dense is not None}
-        return {resolved(node, self.extents) for node in (*kept, self.loss)}
+        kept |= {self.loss, *self.plan.watched}
+        return {resolved(node, self.extents) for node in kept}
 
     # -- the body -------------------------------------------------------------
 
@@ -201,6 +203,7 @@ class Generator:
             return
         for node in self.plan.idle():
             if node.application in group.members:
+                self._write_watched()
                 number = self.operands[node]
                 at = number.at(*("0",) * len(number.extents))
                 with self.writer.block(f"if {at} == {number.type}(0):"):
@@ -308,8 +311,27 @@ class Generator:
 
     # -- what comes out ---------------------------------------------------------
 
+    def _write_watched(self) -> None:
+        """Write down values from before the update, at their examples' places."""
+        for number, node in enumerate(self._unwatched):
+            value = self.operands[node]
+            batched = self.settings.batched
+            place = "u64(k)" if batched else "e"
+            for extent in value.extents[int(batched) :]:
+                place = times(place, extent.text)
+            name = self.slots.add(
+                f"watched{number}", node.dtype, "workspace", ((), 1, 0)
+            )
+            at = self.writer.fresh("o")
+            self.writer.line(f"{at} = {place}")
+            with self.writer.loops(value.extents) as index:
+                self.writer.line(f"{name}[{at}] = {value.at(*index)}")
+                self.writer.line(f"{at} = {at} + u64(1)")
+        self._unwatched = []
+
     def _write_loss(self) -> None:
         """Add the mean of the root's elements, once per example of the step."""
+        self._write_watched()
         loss = f"f8({self.operands[self.loss].at(*('0',) * len(self.loss.shape))})"
         shape = wide(self.extents.shapes[self.plan.root])
         count = " * ".join(extent.text for extent in shape)
