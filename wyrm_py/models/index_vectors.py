@@ -6,7 +6,7 @@ transformation for inner-product spaces", RecSys 2014.
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,13 +23,13 @@ class IndexVectors:
     item_vectors_: Floats
     item_biases_: Floats
 
-    def _require_fitted(self, who: str) -> None:
-        raise NotImplementedError
+    if TYPE_CHECKING:  # of the classes beside this one
 
-    def _queries(
-        self, who: str, users: Any, features: Any
-    ) -> tuple[NDArray[np.int64], Floats, Floats | np.float32]:
-        raise NotImplementedError
+        def _require_fitted(self, who: str) -> None: ...
+
+        def _queries(
+            self, who: str, users: Any, features: Any
+        ) -> tuple[NDArray[np.int64], Floats, Floats | np.float32]: ...
 
     def item_index_vectors(self, metric: Metric = "inner_product") -> Floats:
         """Return the items as a nearest-neighbour index takes them, biases included.
