@@ -33,6 +33,7 @@ LAYERS = {
     "derivatives": "gradients as nodes, and the gradient checker",
     "optim": "update rules",
     "data": "columns, readers, splits",
+    "machine": "what a run ran on",
     "parallel": "fit and its workers",
     "nn": "layers, losses and initialisers built only from ops",
     "ranking": "the native kernel of the ranking metrics",

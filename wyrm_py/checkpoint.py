@@ -22,14 +22,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 from wyrm_py.arrayfile import read_arrays, require_writable, write_arrays
 from wyrm_py.description import Known, build, describe, known_in
 from wyrm_py.engines.plan import require_optimizer
-from wyrm_py.errors import CorruptCheckpointError, SettingError, UnsavableError
+from wyrm_py.errors import (
+    CorruptCheckpointError,
+    DataError,
+    SettingError,
+    UnsavableError,
+)
 from wyrm_py.nn.layer import Layer
 from wyrm_py.optim import Optimizer
 from wyrm_py.parallel.history import History
@@ -257,7 +261,7 @@ def _save(
         metadata["optimizer"] = describe(who, optimizer)
     if history is not None:
         _require_history(who, history)
-        metadata["history"] = asdict(history)
+        metadata["history"] = history.to_dict()
     if random_state is not None:
         metadata["random_state"] = describe_states(who, random_state)
     if extra is not None:
@@ -319,28 +323,14 @@ def _restoring_history(
 ) -> Callable[[], None]:
     _require_history("load", history)
     saved = _held(path, metadata, "history")
-    names = [field.name for field in fields(History)]
-    if not _is_history(saved, names):
+    try:
+        found = History.from_dict(saved)
+    except DataError as error:
         raise CorruptCheckpointError(
-            f"load: the history in {Path(path)} is not one with {', '.join(names)}."
-        )
+            f"load: the history in {Path(path)} is none. {error}"
+        ) from error
 
     def restore() -> None:
-        for name in names:
-            setattr(history, name, saved[name])
+        vars(history).update(vars(found))
 
     return restore
-
-
-def _is_history(saved: Any, names: list[str]) -> bool:
-    """Tell whether JSON values are those of a History."""
-    if not isinstance(saved, dict) or sorted(saved) != sorted(names):
-        return False
-    losses = saved["losses"]
-    if not isinstance(losses, list):
-        return False
-    numbers = [*losses, saved["seconds"], saved["samples_per_second"]]
-    whole = saved["workers"], saved["seed"]
-    return all(type(n) in (int, float) for n in numbers) and all(
-        type(n) is int and 0 <= n < 1 << 63 for n in whole
-    )

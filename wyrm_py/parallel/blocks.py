@@ -16,7 +16,7 @@ from concurrent.futures import Future, wait
 
 import numpy as np
 
-from wyrm_py.parallel.page import ControlPage
+from wyrm_py.parallel.page import ControlPage, Done
 from wyrm_py.parallel.pools import (
     Backend,
     Pool,
@@ -40,6 +40,8 @@ def run_blocks(
     backend: Backend = "processes",
     on_progress: Callable[[Progress], object] | None = None,
     on_epoch: Callable[[int, float], bool | None] | None = None,
+    on_block: Callable[[Callable[[], Done]], object] | None = None,
+    done: Done | None = None,
     report: BlockReport | None = None,
 ) -> BlockReport:
     """Do every block of every epoch, at least once each.
@@ -66,6 +68,11 @@ def run_blocks(
     on_epoch : callable, optional
         Called with epoch and mean loss after each epoch, while all workers wait;
         true ends the run. All callbacks run in the calling thread.
+    on_block : callable, optional
+        Called again and again between blocks with a function that gives the done
+        blocks of the epoch under way: while one worker waits, while several go on.
+    done : mapping of int to (float, float), optional
+        Blocks of the first epoch that are not to be done again, with what they gave.
     report : BlockReport, optional
         Filled while the run goes on, for callbacks to look at, and returned.
 
@@ -81,32 +88,45 @@ def run_blocks(
     """
     jobs = min(resolve_jobs(n_jobs), blocks)
     backend = effective_backend(backend)
-    tally = Tally(blocks, epochs, on_progress, on_epoch, report or BlockReport())
+    report = report or BlockReport()
+    tally = Tally(blocks, epochs, on_progress, on_epoch, on_block, report)
     if blocks and epochs:
-        tally.report.workers = jobs
+        report.workers = jobs
         if jobs == 1:
-            _run_here(task, tally)
+            _run_here(task, tally, done or {})
         else:
-            _run_on_workers(task, tally, backend)
-    return tally.report
+            _run_on_workers(task, tally, backend, done or {})
+    return report
 
 
-def _run_here(task: Task, tally: Tally) -> None:
+def _run_here(task: Task, tally: Tally, before: Done) -> None:
     """Run all blocks in order in the calling thread."""
     run = task.open(0)
     sums = np.zeros((tally.blocks, 2))
-    done = 0
+    done, worked = 0, 0.0
 
     def total() -> tuple[float, float]:
         loss, weight = sums[:done].sum(axis=0)
         return float(loss), float(weight)
 
+    def finished() -> Done:
+        blocks = {*range(done), *(before if tally.epoch == 0 else ())}
+        return {
+            block: (float(sums[block, 0]), float(sums[block, 1]))
+            for block in sorted(blocks)
+        }
+
     began = time.monotonic()
     ended = began
     tally.clock = lambda: ended - began
+    tally.shares = lambda: ([worked], [max(0.0, tally.clock() - tally.excluded)])
+    for block, given in before.items():
+        sums[block] = given
     for ticket in range(tally.epochs * tally.blocks):
         epoch, block = divmod(ticket, tally.blocks)
-        sums[block] = run(epoch, block)
+        if epoch or block not in before:
+            sums[block] = run(epoch, block)
+            worked += sums[block, 1]
         done = block + 1
         ended = time.monotonic()
         if not np.isfinite(sums[block, 0]):
@@ -118,20 +138,23 @@ def _run_here(task: Task, tally: Tally) -> None:
             done = 0
             if tally.end_epoch(loss, weight):
                 break
+        tally.end_block(finished)
     tally.report.seconds = ended - began
     tally.finish(done, total)
 
 
-def _run_on_workers(task: Task, tally: Tally, backend: Backend) -> None:
+def _run_on_workers(task: Task, tally: Tally, backend: Backend, before: Done) -> None:
     """Run all blocks on a pool, replacing workers that die."""
     report = tally.report
     page = ControlPage.create(
         tally.blocks, tally.epochs, report.workers, stepwise=tally.on_epoch is not None
     )
+    page.mark(before)
     pool = make_pool(backend, report.workers)
     deaths = Deaths()
     spent = 0.0
     tally.clock = lambda: spent + page.seconds()
+    tally.shares = lambda: (page.examples.tolist(), page.busy.tolist())
     try:
         redo: list[int] = []
         while True:
@@ -206,6 +229,8 @@ def _watch(futures: Sequence[Future[Outcome]], page: ControlPage, tally: Tally) 
         if tally.epoch < tally.epochs:
             sums = functools.partial(page.sums, tally.epoch)
             tally.show(page.done(tally.epoch), sums)
+            if tally.on_block is not None:  # workers go on
+                tally.on_block(functools.partial(page.done_blocks, tally.epoch))
         # Workers wait at the end of an epoch only for on_epoch: then look soon, at
         # a cost that stays in proportion to the length of the epoch.
         elapsed = time.monotonic() - tally.epoch_began

@@ -9,7 +9,7 @@ inside a native loop, where it would never be seen to change.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -24,9 +24,9 @@ _NEXT, _REDO, _STOP, _ALLOWED, _DIVERGED = range(5)
 # A worker's own line: nobody else writes there.
 _WORKER = np.dtype(
     {
-        "names": ["ready", "started", "ended"],
-        "formats": ["i8", "f8", "f8"],
-        "offsets": [0, 8, 16],
+        "names": ["ready", "started", "ended", "examples", "busy"],
+        "formats": ["i8", "f8", "f8", "f8", "f8"],
+        "offsets": [0, 8, 16, 24, 32],
         "itemsize": 64,
     }
 )
@@ -37,6 +37,10 @@ _MARKS = 1 << 20
 # A worker that waits for the others starts without them after this many seconds:
 # they may wait for it in turn, where several runs share too few processes.
 _PATIENCE = 30.0
+
+
+Done = Mapping[int, tuple[float, float]]
+"""Blocks of an epoch that are done: sum of losses and sum of weights of each."""
 
 
 class ControlPage:
@@ -57,6 +61,8 @@ class ControlPage:
         self._ready = workers.array["ready"]
         self._started = workers.array["started"]
         self._ended = workers.array["ended"]
+        self.examples: NDArray[np.float64] = workers.array["examples"]
+        self.busy: NDArray[np.float64] = workers.array["busy"]  # seconds
         self._marks: NDArray[np.uint8] = marks.array  # (ring, blocks)
         self._sums: NDArray[np.float64] = sums.array  # (ring, blocks, 2)
         self.ring, self.blocks = marks.array.shape
@@ -119,12 +125,20 @@ class ControlPage:
         if epoch >= self._words[_ALLOWED, 0]:
             _wait(lambda: self.stopped or epoch < int(self._words[_ALLOWED, 0]))
 
-    def finish(self, worker: int, ticket: int, loss: float, weight: float) -> None:
+    def is_done(self, epoch: int, block: int) -> bool:
+        """Whether a block of a current epoch is done: the run was resumed after it."""
+        return bool(self._marks[epoch % self.ring, block])
+
+    def finish(
+        self, worker: int, ticket: int, loss: float, weight: float, began: float
+    ) -> None:
         """Write what a block gave, then mark it done."""
         epoch, block = divmod(ticket, self.blocks)
         self._sums[epoch % self.ring, block] = loss, weight
         self._marks[epoch % self.ring, block] = 1
-        self._ended[worker] = time.monotonic()
+        self._ended[worker] = ended = time.monotonic()
+        self.examples[worker] += weight
+        self.busy[worker] += ended - began
         if not np.isfinite(loss):
             self._words[_DIVERGED, 0] = ticket + 1
             self.stop()
@@ -151,6 +165,22 @@ class ControlPage:
     def done(self, epoch: int) -> int:
         """Number of blocks of an epoch that are done; the epoch is a current one."""
         return int(np.count_nonzero(self._marks[epoch % self.ring]))
+
+    def mark(self, done: Done) -> None:
+        """Take over blocks of the first epoch that were done before this run."""
+        for block, sums in done.items():
+            self._sums[0, block] = sums
+            self._marks[0, block] = 1
+
+    def done_blocks(self, epoch: int) -> Done:
+        """Return the done blocks of a current epoch with their sums."""
+        row = epoch % self.ring
+        numbers = np.flatnonzero(self._marks[row])
+        sums = self._sums[row, numbers]
+        return {
+            int(b): (float(s), float(w))
+            for b, (s, w) in zip(numbers, sums, strict=True)
+        }
 
     def sums(self, epoch: int) -> tuple[float, float]:
         """Sum of the losses and of the weights of an epoch's done blocks."""

@@ -13,9 +13,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import zip_longest
-from typing import Protocol
+from typing import Any, Protocol
 
-from wyrm_py.parallel.blocks import BlockReport
+from wyrm_py.parallel.page import Done
+from wyrm_py.parallel.tally import BlockReport, Tally
 from wyrm_py.parallel.tasks import Blocks
 from wyrm_py.progress import Progress
 
@@ -37,6 +38,7 @@ class RoundWorker(Protocol):
 
 
 Step = tuple[int, int, int, int]
+Turn = tuple[int, RoundWorker, Step]
 
 
 def run_rounds(
@@ -46,61 +48,79 @@ def run_rounds(
     batch_size: int,
     work: int,
     on_progress: Callable[[Progress], object] | None = None,
-    on_epoch: Callable[[int, float], object] | None = None,
+    on_epoch: Callable[[int, float], bool | None] | None = None,
+    on_block: Callable[[Callable[[], Done]], object] | None = None,
+    done: Done | None = None,
     report: BlockReport | None = None,
 ) -> BlockReport:
-    """Run all epochs in rounds; see `run_blocks` for callbacks and report."""
+    """Run all epochs in rounds; see `run_blocks` for callbacks, `done` and report."""
     report = report or BlockReport()
     report.workers = len(workers)
+    tally = Tally(blocks.count, epochs, on_progress, on_epoch, on_block, report)
+    examples = [0.0] * len(workers)
+    began = ended = time.monotonic()
+    tally.clock = lambda: ended - began
+    tally.shares = lambda: (examples, [tally.clock() - tally.excluded] * len(workers))
+    finished = dict(done or {})
+
+    def sums() -> tuple[float, float]:
+        losses, weights = zip(*finished.values(), strict=True)
+        return math.fsum(losses), math.fsum(weights)
+
     with ThreadPoolExecutor(len(workers)) as pool:
         spread = pool.map if work >= WORTH_A_THREAD and len(workers) > 1 else map
         for epoch in range(epochs):
-            began = time.perf_counter()
-            loss = 0.0
-            turns = [
-                _steps(worker, blocks, batch_size, epoch, k, len(workers))
-                for k, worker in enumerate(workers)
-            ]
-            for steps in zip_longest(*turns):
-                busy = [(w, s) for w, s in zip(workers, steps, strict=True) if s]
-                loss += math.fsum(spread(_collect, busy))
-                for worker, _ in busy:
-                    worker.apply()
-                if not math.isfinite(loss):
-                    report.diverged = (epoch, 0)
-                    return report
-            report.seconds += time.perf_counter() - began
-            report.examples += blocks.total
-            report.losses.append(loss / blocks.mean_weight / blocks.total)
-            if on_progress is not None:
-                on_progress(
-                    Progress(
-                        epoch,
-                        epochs,
-                        (epoch + 1) * blocks.count,
-                        epochs * blocks.count,
-                        report.examples,
-                        report.losses[-1],
-                    )
-                )
-            if on_epoch is not None and on_epoch(epoch, report.losses[-1]):
-                report.stopped = True
-                return report
+            waiting = [b for b in range(blocks.count) if b not in finished]
+            for first in range(0, len(waiting), len(workers)):
+                chosen = waiting[first : first + len(workers)]
+                turns = [
+                    _steps(worker, blocks, batch_size, epoch, block)
+                    for worker, block in zip(workers, chosen, strict=False)
+                ]
+                losses = _round(workers, turns, spread)
+                ended = time.monotonic()
+                for k, block in enumerate(chosen):
+                    count = blocks.length(block)
+                    examples[k] += count
+                    finished[block] = losses[k] / blocks.mean_weight, count
+                if not math.isfinite(sum(losses)):
+                    report.diverged = epoch, chosen[0]
+                    break
+                tally.show(len(finished), sums)
+                tally.end_block(finished.copy)
+            if report.diverged is not None or tally.end_epoch(*sums()):
+                break
+            finished.clear()
+    report.seconds = ended - began
+    tally.finish(0, sums)
     return report
 
 
+def _round(
+    workers: Sequence[RoundWorker], turns: Sequence[Iterator[Step]], spread: Any
+) -> list[float]:
+    """Run one block of each worker, step by step; return the sums of losses."""
+    losses = [0.0] * len(turns)
+    for steps in zip_longest(*turns):
+        busy = [(k, workers[k], step) for k, step in enumerate(steps) if step]
+        for (k, _, _), loss in zip(busy, spread(_collect, busy), strict=True):
+            losses[k] += loss
+        for _, worker, _ in busy:
+            worker.apply()
+    return losses
+
+
 def _steps(
-    worker: RoundWorker, blocks: Blocks, size: int, epoch: int, first: int, of: int
+    worker: RoundWorker, blocks: Blocks, size: int, epoch: int, block: int
 ) -> Iterator[Step]:
-    """Give the steps of one worker: every `of`-th block, batch after batch."""
+    """Give the steps of one worker in a block, batch after batch."""
     epoch += blocks.first_epoch
-    for block in range(first, blocks.count, of):
-        count = worker.fill(epoch, block)
-        for number, begin in enumerate(range(0, count, size)):
-            draw = (block << 32) + number  # each step draws from streams of its own
-            yield begin, min(begin + size, count), epoch, draw
+    count = worker.fill(epoch, block)
+    for number, begin in enumerate(range(0, count, size)):
+        draw = (block << 32) + number  # each step draws from streams of its own
+        yield begin, min(begin + size, count), epoch, draw
 
 
-def _collect(turn: tuple[RoundWorker, Step]) -> float:
-    worker, (begin, end, epoch, draw) = turn
+def _collect(turn: Turn) -> float:
+    _, worker, (begin, end, epoch, draw) = turn
     return worker.collect(begin, end, epoch, draw)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from wyrm_py.errors import WorkerLostError
-from wyrm_py.parallel.page import ControlPage
+from wyrm_py.parallel.page import ControlPage, Done
 from wyrm_py.progress import Progress
 
 MAX_REPEATS = 3  # times that the same block is done again after a worker died
@@ -34,6 +34,10 @@ class BlockReport:
         without replacing workers.
     workers : int
         Workers in use, at most one a block.
+    epoch_seconds : list of float
+        Share of each complete epoch in `seconds`.
+    worker_examples, worker_seconds : list of float
+        Weights of the blocks that each worker did, and how long it was at them.
     restarts : int
         How often workers had to be replaced.
     stopped : bool
@@ -46,6 +50,9 @@ class BlockReport:
     examples: float = 0.0
     seconds: float = 0.0
     workers: int = 1
+    epoch_seconds: list[float] = field(default_factory=list)
+    worker_examples: list[float] = field(default_factory=list)
+    worker_seconds: list[float] = field(default_factory=list)
     restarts: int = 0
     stopped: bool = False
     diverged: tuple[int, int] | None = None
@@ -60,12 +67,15 @@ class Tally:
         epochs: int,
         on_progress: Callable[[Progress], object] | None,
         on_epoch: Callable[[int, float], bool | None] | None,
+        on_block: Callable[[Callable[[], Done]], object] | None,
         report: BlockReport,
     ):
         self.blocks, self.epochs = blocks, epochs
         self.on_progress, self.on_epoch = on_progress, on_epoch
+        self.on_block = on_block
         self.report = report
         self.clock: Callable[[], float] = lambda: 0.0  # seconds worked, callbacks too
+        self.shares: Callable[[], tuple[list[float], list[float]]] = lambda: ([], [])
         self.epoch = 0  # the first that is not complete
         self.epoch_began = self._shown = time.monotonic()
         self.excluded = 0.0  # seconds of callbacks between blocks
@@ -78,13 +88,23 @@ class Tally:
         self.report.losses.append(mean)
         self.report.examples += weight
         self.epoch += 1
+        self.report.seconds = max(0.0, self.clock() - self.excluded)
+        shared = sum(self.report.epoch_seconds)
+        self.report.epoch_seconds.append(max(0.0, self.report.seconds - shared))
+        self._take_shares()
         if self.on_epoch is not None:
             began = time.monotonic()
-            self.report.seconds = max(0.0, self.clock() - self.excluded)
             self.report.stopped = bool(self.on_epoch(self.epoch - 1, mean))
             self._last_callback = time.monotonic() - began
         self.epoch_began = time.monotonic()
         return self.report.stopped
+
+    def end_block(self, done: Callable[[], Done]) -> None:
+        """Tell `on_block`, while all workers wait."""
+        if self.on_block is not None:
+            began = time.monotonic()
+            self.on_block(done)
+            self._last_callback += time.monotonic() - began
 
     def count_callback(self) -> None:
         """Exclude the last callback from the time: blocks were done after it."""
@@ -121,6 +141,10 @@ class Tally:
             self.count_callback()
             self.report.examples += sums()[1]
         self.report.seconds = max(0.0, self.report.seconds - self.excluded)
+        self._take_shares()
+
+    def _take_shares(self) -> None:
+        self.report.worker_examples, self.report.worker_seconds = self.shares()
 
 
 class Deaths:

@@ -44,6 +44,10 @@ class Blocks:
         """Number of blocks of an epoch."""
         return -(-self.total // self.size)
 
+    def length(self, block: int) -> int:
+        """Return the number of examples of a block."""
+        return min(self.size, self.total - block * self.size)
+
     def order(self, array: Array, compiled: bool = True) -> Order:
         """Return what fills `array` with the examples of a block."""
         return Order(array, self.total, self.size, self.seed, self.shuffle, compiled)

@@ -73,7 +73,7 @@ def _checked(weights: Any, examples: int) -> Array:
     return array
 
 
-def _batch_axis(loss: Node) -> tuple[int]:
+def _batch_axis(loss: Node) -> tuple[int, ...]:
     extents = Extents.of(topological_order([loss]), True)
     if not loss.shape or extents.shapes[loss][0].text != "batch":
         raise ShapeError(

@@ -97,8 +97,11 @@ def _work(task: Task, page: ControlPage, worker: int) -> None:
         page.wait_for_epoch(epoch)
         if page.stopped:
             break
+        if page.is_done(epoch, block):
+            continue
+        began = time.monotonic()
         loss, weight = run(epoch, block)
-        page.finish(worker, ticket, float(loss), float(weight))
+        page.finish(worker, ticket, float(loss), float(weight), began)
 
 
 def _end_with(parent: int) -> None:
