@@ -1,4 +1,4 @@
-"""Samplers as the user calls them: they make nodes of `ops.sampling`."""
+"""Samplers as the user calls them: nodes of `ops.sampling` and `ops.warp`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from wyrm_py.errors import GraphError, SettingError
+from wyrm_py.errors import GraphError, SettingError, ShapeError
 from wyrm_py.leaves import Constant
 from wyrm_py.nodes import Node, apply
 from wyrm_py.ops.sampling import (
@@ -15,13 +15,14 @@ from wyrm_py.ops.sampling import (
     SamplePopular,
     SampleUniform,
     SampleUpTo,
-    SampleWarp,
     alias_tables,
     known_rows,
     require_counts,
     require_rows,
     require_user,
 )
+from wyrm_py.ops.warp import SampleWarp
+from wyrm_py.sparse_rows import csr_constants
 
 
 def sample_uniform(
@@ -102,11 +103,13 @@ def sample_warp(
     margin: float = 1.0,
     max_tries: int = 10,
     last: Node | None = None,
+    features: Any = None,
 ) -> tuple[Node, Node]:
     """Search a row that scores within `margin` of the positive: WARP.
 
     Draws rows evenly until query . table[row] + bias[row] is above
-    positive_score - margin, at most `max_tries` times.
+    positive_score - margin, at most `max_tries` times. With `features` F of a row the
+    score is the sum over its features f of F[row, f] (query . table[f] + bias[f]).
 
     Parameters
     ----------
@@ -119,6 +122,8 @@ def sample_warp(
     max_tries : int >= 1
     last : index node, shape (b,), or None; the last row to draw of each example: then
         R below is last + 1
+    features : scipy.sparse matrix, (I, R), or None; then rows of it are drawn, and I
+        stands for R in what is returned
 
     Returns
     -------
@@ -143,12 +148,23 @@ def sample_warp(
     nodes = [query, table, positive_score] + ([] if bias is None else [bias])
     _require_nodes("sample_warp", *nodes)
     count = require_rows("sample_warp", table.shape[0] if table.shape else 0)
+    sums: list[Node] = []
+    if features is not None:
+        sums = list(csr_constants("sample_warp: features", features, table.dtype))
+        if features.shape[1] != count:
+            raise ShapeError(
+                f"sample_warp: features need a column for each of the {count} rows of "
+                f"the table, got {features.shape}."
+            )
+        count = require_rows("sample_warp", features.shape[0])
     more = _known("sample_warp", known, user, count)
     bounds = [] if last is None else [last]
     _require_nodes("sample_warp", *bounds)
-    op = SampleWarp(int(max_tries), float(margin), bias is not None, last is not None)
+    given = (bias is not None, last is not None, features is not None)
+    op = SampleWarp(int(max_tries), float(margin), *given)
     biases = [] if bias is None else [bias]
-    row, weight = apply(op, query, table, positive_score, *biases, *bounds, *more)
+    nodes = [query, table, positive_score, *biases, *bounds, *sums, *more]
+    row, weight = apply(op, *nodes)
     return row, weight
 
 

@@ -109,24 +109,36 @@ def sparse_rows(matrix: Any, index: Node, dtype: DTypeLike = np.float32) -> Spar
     if not index.spec.is_index:
         raise DTypeError(f"sparse_rows: takes an integer index node, got {index!r}.")
     kind = float_dtype("sparse_rows", dtype)
-    rows = as_csr("sparse_rows", matrix)
+    starts, indices, data = csr_constants("sparse_rows", matrix, kind)
+    lengths = np.diff(starts.value)
+    columns, values, segments, sizes = apply(
+        CsrRows(int(matrix.shape[1])),
+        index,
+        starts,
+        indices,
+        data,
+        Entries(int(lengths.max(initial=0))),
+    )
+    return SparseRows(columns, values, segments, sizes, int(matrix.shape[1]))
+
+
+def csr_constants(
+    owner: str, matrix: Any, dtype: np.dtype[Any]
+) -> tuple[Constant, Constant, Constant]:
+    """Return starts, column numbers and values of CSR rows, checked."""
+    rows = as_csr(owner, matrix)
     stored = slice(int(rows.indptr[-1]))
     with np.errstate(over="ignore"):  # too large for float32 is infinite
-        data = rows.data[stored].astype(kind)
+        data = rows.data[stored].astype(dtype)
     if not np.isfinite(data).all():
         bad = int(np.argmin(np.isfinite(data)))
         row = np.searchsorted(rows.indptr, bad, side="right") - 1
         raise DataError(
-            f"sparse_rows: finite numbers are required, found {rows.data[bad]} in row "
+            f"{owner}: finite numbers are required, found {rows.data[bad]} in row "
             f"{row}."
         )
-    lengths = np.diff(rows.indptr)
-    columns, values, segments, sizes = apply(
-        CsrRows(int(rows.shape[1])),
-        index,
+    return (
         Constant(np.asarray(rows.indptr, INDEX), INDEX),
         Constant(np.asarray(rows.indices[stored], np.int32), INDEX),
-        Constant(data, kind),
-        Entries(int(lengths.max(initial=0))),
+        Constant(data, dtype),
     )
-    return SparseRows(columns, values, segments, sizes, int(rows.shape[1]))

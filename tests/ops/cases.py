@@ -432,6 +432,15 @@ def _ragged():
         (5, 3),
     )
 
+    yield _case(
+        "sparse rows",
+        lambda t: wp.sparse_rows(
+            sparse.csr_array(dense), wp.IndexInputNode([2, 1, 2, 0]), t.dtype
+        ).dot(t),
+        lambda t: dense[[2, 1, 2, 0]] @ t,
+        (5, 3),
+    )
+
     def sparse_mean(t):
         rows = wp.SparseInputNode(sparse.csr_array(dense), t.dtype)
         return t.index(rows.indices).tanh().segment_mean(rows)

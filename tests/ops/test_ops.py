@@ -20,6 +20,7 @@ every_case = pytest.mark.parametrize("case", CASES, ids=str)
 
 ELSEWHERE = {
     "SampleUniform": "draws; test_sampling.py",
+    "SampleUpTo": "draws; test_sampling.py",
     "SamplePopular": "draws; test_sampling.py",
     "SampleWarp": "draws; test_sampling.py",
     "Scan": "a loop; test_scan.py",

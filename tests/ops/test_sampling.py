@@ -191,6 +191,20 @@ def test_the_search_passes_no_gradient():
 # -- both engines ----------------------------------------------------------------
 
 
+FEATURES = sparse.csr_array(
+    np.array(
+        [
+            [1.0, 0, 0, 0, 0.5],
+            [0, 2, 0, 0, 0],
+            [0, 0, 1, -1, 0],
+            [0, 0, 0, 0, 0],
+            [1, 1, 1, 1, 1],
+        ]
+    )
+)
+"""Of five items, in a table of five rows; the fourth has none."""
+
+
 def sampled(kind):
     """Return a loss that tells which rows were drawn, and its parameters."""
     rng = np.random.default_rng(3)
@@ -199,7 +213,14 @@ def sampled(kind):
     bias = wp.ParameterNode(rng.standard_normal((5, 1)), np.float64, name="bias")
     user, item = wp.IndexInputNode([1, 0]), wp.IndexInputNode([2, 1])
     query = users.index(user)
-    score = query.vector_dot(items.index(item)) + bias.index(item)
+
+    def scored(rows):
+        if kind != "warp, features":
+            return query.vector_dot(items.index(rows)) + bias.index(rows)
+        chosen = wp.sparse_rows(FEATURES, rows, np.float64)
+        return query.vector_dot(chosen.dot(items)) + chosen.dot(bias)
+
+    score = scored(item)
     known = {"known": known_positives(), "user": user}
     counts = [1.0, 9.0, 4.0, 2.0, 5.0]
     weight = 1.0
@@ -212,6 +233,10 @@ def sampled(kind):
     elif kind == "warp, last":
         last = wp.IndexInputNode([2, 3])
         row, weight = wp.sample_warp(query, items, score, bias, last=last, **known)
+    elif kind == "warp, features":
+        row, weight = wp.sample_warp(
+            query, items, score, bias, features=FEATURES, **known
+        )
     elif kind == "popular":
         row = wp.sample_popular(item, counts)
     elif kind == "popular, known":
@@ -220,8 +245,7 @@ def sampled(kind):
         row, weight = wp.sample_warp(query, items, score, margin=0.2)
     else:
         row, weight = wp.sample_warp(query, items, score, bias, **known, max_tries=4)
-    other = query.vector_dot(items.index(row)) + bias.index(row)
-    loss = ((1.0 - score + other).relu() * weight).sum()
+    loss = ((1.0 - score + scored(row)).relu() * weight).sum()
     return loss, [users, items, bias], row
 
 
@@ -234,6 +258,7 @@ KINDS = (
     "warp",
     "warp, all",
     "warp, last",
+    "warp, features",
 )
 
 
@@ -271,6 +296,24 @@ def test_native_steps_draw_the_same_rows_as_numpy(kind):
         assert found == pytest.approx(expected, rel=1e-12)
         for one, other in zip(taken, wanted, strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-12)
+
+
+def test_warp_scores_candidates_by_their_features():
+    """Of the five items only those whose features add up to 2 or more violate."""
+    table = wp.ParameterNode(np.array([[1.0], [0.5], [1], [0], [0.9]]), np.float64)
+    scores = FEATURES.toarray() @ table.value[:, 0]
+    found = set()
+    for _ in range(40):
+        row, weight = wp.sample_warp(
+            wp.InputNode(np.ones((1, 1)), np.float64),
+            table,
+            wp.InputNode([[2.2]], np.float64),
+            features=FEATURES,
+            max_tries=50,
+        )
+        assert weight.value.item() >= 0
+        found.add(row.value.item())
+    assert found == set(np.flatnonzero(scores > 1.2))
 
 
 def test_finite_differences_hold_the_draws_fixed():
@@ -364,6 +407,11 @@ def item():
             lambda: warp(np.ones(3), 1.0, max_tries=0),
             errors.SettingError,
             "max_tries must be an integer above zero, got 0",
+        ),
+        (
+            lambda: warp(np.ones(3), 1.0, features=FEATURES),
+            errors.ShapeError,
+            r"a column for each of the 3 rows of the table, got \(5, 5\)",
         ),
         (
             lambda: warp(np.ones(3), 1.0, margin=np.nan),

@@ -1,4 +1,4 @@
-"""Nodes that draw rows: negative samplers, and WARP's search.
+"""Nodes that draw rows: negative samplers. WARP's search is in warp.py.
 
 A sampler's value is integer and passes no gradient. It draws from the stream
 of its own op, the same numbers in both engines. Known positives come as CSR
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from wyrm_py.errors import DataError, GraphError, SettingError, ShapeError
-from wyrm_py.graph.op import Array, Op, Spec, require_floats, require_index
+from wyrm_py.graph.op import Array, Op, Spec, require_index
 from wyrm_py.ops.gather import check_rows
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class SampleUniform(Op):
 
     def infer(self, *inputs: Spec) -> Spec:
         require_index(self.name, inputs[0])
-        _require_users(self.name, inputs[0], inputs[2:3])
+        require_users(self.name, inputs[0], inputs[2:3])
         return Spec(inputs[0].shape, INDEX)
 
     def row_limits(self, *inputs: Spec) -> dict[int, int]:
@@ -51,9 +51,9 @@ class SampleUniform(Op):
 
     def forward(self, out: Array, *inputs: Any) -> None:
         stream, _, limit, *known = inputs
-        _check_users(self.name, known)
+        check_users(self.name, known)
         for place in np.ndindex(out.shape):
-            mine = _known_of(known, place)
+            mine = known_of(known, place)
             row = stream.below(len(limit) - len(mine))
             # known[j] - j counts the free rows before the j-th known one
             out[place] = row + np.searchsorted(
@@ -66,7 +66,7 @@ class SampleUniform(Op):
             if len(inputs) == 2:
                 writer.line(f"{out.at(*place)} = {writer.draw_below(limit)}")
                 return
-            start, stop = _emit_span(writer, place, inputs[2:])
+            start, stop = emit_span(writer, place, inputs[2:])
             row = writer.draw_below(f"({limit} - ({stop} - {start}))")
 
             def before(middle: str) -> str:
@@ -121,7 +121,7 @@ class SamplePopular(Op):
 
     def infer(self, *inputs: Spec) -> Spec:
         require_index(self.name, inputs[0])
-        _require_users(self.name, inputs[0], inputs[3:4])
+        require_users(self.name, inputs[0], inputs[3:4])
         return Spec(inputs[0].shape, INDEX)
 
     def row_limits(self, *inputs: Spec) -> dict[int, int]:
@@ -132,17 +132,17 @@ class SamplePopular(Op):
 
     def forward(self, out: Array, *inputs: Any) -> None:
         stream, _, thresholds, aliases, *known = inputs
-        _check_users(self.name, known)
+        check_users(self.name, known)
         for place in np.ndindex(out.shape):
-            mine = _known_of(known, place)
+            mine = known_of(known, place)
             for _ in range(self.max_tries):
                 bits = stream.draw()
                 row = ((bits >> 32) * len(thresholds)) >> 32
                 if bits & 0xFFFFFFFF >= thresholds[row]:
                     row = int(aliases[row])
-                if not _contains(mine, row):
+                if not contains(mine, row):
                     break
-            while _contains(mine, row):
+            while contains(mine, row):
                 row = (row + 1) % len(thresholds)
             out[place] = row
 
@@ -156,7 +156,7 @@ class SamplePopular(Op):
                 self._emit_draw(writer, row, limit, thresholds, aliases)
                 writer.line(f"{out.at(*place)} = {row}")
                 return
-            span = _emit_span(writer, place, known)
+            span = emit_span(writer, place, known)
             hit = writer.fresh("hit")
             writer.line(f"{hit} = True")
             with writer.block(f"for {writer.fresh('j')} in range({self.max_tries}):"):
@@ -186,126 +186,10 @@ class SamplePopular(Op):
             writer.line(f"{row} = u64({aliases.at(row)})")
 
 
-@dataclass(frozen=True)
-class SampleWarp(Op):
-    """WARP's search: draw rows until one violates the margin.
-
-    Where nothing is found the weight is zero and the row the last one drawn: a
-    step of one example then does nothing, in a batch no row is hit in particular.
-
-    Inputs: query (b, D), table (R, D), positive score (b, 1), and as the flags
-    say bias (R, 1), last (b,) and user, starts, known. Outputs: row (b,), weight
-    (b, 1). A known row costs a try, as in LightFM.
-    """
-
-    max_tries: int
-    margin: float
-    has_bias: bool
-    has_last: bool = False
-    random = True
-    idle_output = 1
-
-    def infer(self, *inputs: Spec) -> tuple[Spec, Spec]:
-        query, table, score = inputs[:3]
-        require_floats(self.name, query, table, score)
-        rows = query.shape[0] if len(query.shape) == 2 else -1
-        if len(table.shape) != 2 or query.shape != (rows, table.shape[1]):
-            raise ShapeError(
-                f"sample_warp: the query must be (b, D) for a table (R, D), got "
-                f"{query.shape} and {table.shape}."
-            )
-        if score.shape != (rows, 1):
-            raise ShapeError(
-                f"sample_warp: the positive score must be ({rows}, 1), got "
-                f"{score.shape}."
-            )
-        if self.has_bias and inputs[3].shape != (table.shape[0], 1):
-            raise ShapeError(
-                f"sample_warp: the bias must be ({table.shape[0]}, 1), got "
-                f"{inputs[3].shape}."
-            )
-        row = Spec((rows,), INDEX)
-        if self.has_last:
-            require_last(self.name, row, inputs[3 + self.has_bias])
-        _require_users(self.name, row, inputs[self._user :][:1])
-        return row, score
-
-    @property
-    def _user(self) -> int:
-        return 3 + self.has_bias + self.has_last
-
-    def row_limits(self, *inputs: Spec) -> dict[int, int]:
-        user = self._user
-        limits = {user - 1: inputs[1].shape[0]} if self.has_last else {}
-        if len(inputs) > user:
-            limits[user] = inputs[user + 1].shape[0] - 1
-        return limits
-
-    def rows_below(self, *inputs: Spec) -> int:
-        return inputs[1].shape[0]
-
-    def forward(self, out: Any, *inputs: Any) -> None:
-        stream, query, table, score, *more = inputs
-        bias = more.pop(0) if self.has_bias else np.zeros((len(table), 1), table.dtype)
-        last = more.pop(0) if self.has_last else np.full(len(query), len(table) - 1)
-        _check_users(self.name, more)
-        items, weights = out
-        for b in range(len(query)):
-            mine = _known_of(more, (b,))
-            rows = int(last[b]) + 1
-            weights[b] = 0
-            floor = score[b, 0] - table.dtype.type(self.margin)
-            for tries in range(1, self.max_tries + 1):
-                items[b] = row = stream.below(rows)
-                if _contains(mine, row):
-                    continue
-                if np.dot(query[b], table[row]) + bias[row, 0] > floor:
-                    weights[b] = np.log(max((rows - 1) // tries, 1))
-                    break
-
-    def emit(self, writer: Writer, out: Any, *inputs: Operand) -> None:
-        query, table, score, *more = inputs
-        bias = more.pop(0) if self.has_bias else None
-        last = more.pop(0) if self.has_last else None
-        item, weight = out
-        limit, width = table.extents[0].text, table.extents[1]
-        kind = table.type
-        with writer.loops(item.extents) as place:
-            if last is not None:
-                limit = writer.fresh("w")
-                writer.line(f"{limit} = {last.at(*place)} + u64(1)")
-            floor, row, total = (writer.fresh("w") for _ in range(3))
-            writer.line(f"{row} = u64(0)")
-            writer.line(f"{weight.at(*place, '0')} = {kind}(0)")
-            start = f"{score.at(*place, '0')} - {kind}({self.margin!r})"
-            writer.line(f"{floor} = {start}")
-            if more:
-                span = _emit_span(writer, place, more)
-            tries = writer.fresh("j")
-            with writer.block(f"for {tries} in range({self.max_tries}):"):
-                writer.line(f"{row} = {writer.draw_below(limit)}")
-                if more:
-                    hit = writer.fresh("hit")
-                    emit_contains(writer, hit, span, more[2], row)
-                    with writer.block(f"if {hit}:"):
-                        writer.line("continue")
-                first = "0" if bias is None else bias.at(row, "0")
-                writer.line(f"{total} = {kind}({first})")
-                with writer.loop(width) as j:
-                    product = f"{query.at(*place, j)} * {table.at(row, j)}"
-                    writer.line(f"{total} = {total} + {product}")
-                with writer.block(f"if {total} > {floor}:"):
-                    rank = f"({limit} - u64(1)) // u64({tries} + 1)"
-                    largest = f"maximum({kind}({rank}), {kind}(1))"
-                    writer.line(f"{weight.at(*place, '0')} = ln({largest})")
-                    writer.line("break")
-            writer.line(f"{item.at(*place)} = {row}")
-
-
 # -- known rows, shared by the samplers -----------------------------------------
 
 
-def _require_users(name: str, like: Spec, users: Sequence[Spec]) -> None:
+def require_users(name: str, like: Spec, users: Sequence[Spec]) -> None:
     for user in users:
         require_index(name, user)
         if user.shape[:1] != like.shape[:1] or len(user.shape) > len(like.shape):
@@ -325,12 +209,12 @@ def require_last(name: str, like: Spec, last: Spec) -> None:
         )
 
 
-def _check_users(name: str, known: Sequence[Array]) -> None:
+def check_users(name: str, known: Sequence[Array]) -> None:
     if known:
         check_rows(name, known[0], len(known[1]) - 1)
 
 
-def _known_of(known: Sequence[Array], place: tuple[int, ...]) -> Array:
+def known_of(known: Sequence[Array], place: tuple[int, ...]) -> Array:
     if not known:
         return np.empty(0, INDEX)
     user, starts, rows = known
@@ -338,12 +222,12 @@ def _known_of(known: Sequence[Array], place: tuple[int, ...]) -> Array:
     return np.asarray(rows[starts[mine] : starts[mine + 1]])
 
 
-def _contains(mine: Array, row: int) -> bool:
+def contains(mine: Array, row: int) -> bool:
     at = int(np.searchsorted(mine, row))
     return at < len(mine) and mine[at] == row
 
 
-def _emit_span(
+def emit_span(
     writer: Writer, place: Sequence[str], known: Sequence[Operand]
 ) -> tuple[str, str]:
     """Write where a user's known rows stand."""
