@@ -54,7 +54,7 @@ def test_seen_items_come_first_when_they_are_included(fitted):
 
 
 def test_scores_are_inner_products_plus_bias_and_fall(fitted):
-    row = fitted.users_.code("u3")
+    row = fitted.users_.find("u3")
     expected = {
         int(item): fitted.user_vectors_[row] @ fitted.item_vectors_[code]
         + fitted.item_biases_[code]

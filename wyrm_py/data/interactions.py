@@ -14,7 +14,8 @@ import scipy.sparse
 from numpy.typing import ArrayLike, NDArray
 
 from wyrm_py.data.histories import Histories
-from wyrm_py.data.ids import Ids, encode_ids, ids_to_arrow
+from wyrm_py.data.id_types import Ids
+from wyrm_py.data.ids import IdMap
 from wyrm_py.data.ragged import RaggedColumn, gather_spans
 from wyrm_py.data.rows import RandomState, as_rows, batch_rows, even_rows, generator
 from wyrm_py.errors import DataError, DTypeError, IndexRangeError, ShapeError
@@ -82,10 +83,11 @@ class Interactions:
         weights: ArrayLike | None = None,
     ) -> None:
         _require_one_length(users, items, ratings, timestamps, weights)
-        user_codes, user_ids = encode_ids(ids_to_arrow("users", users), "users")
-        item_codes, item_ids = encode_ids(ids_to_arrow("items", items), "items")
+        user_map, item_map = IdMap(kind="user"), IdMap(kind="item")
+        user_codes = user_map.add(users).astype(np.int32)
+        item_codes = item_map.add(items).astype(np.int32)
         self._fill(user_codes, item_codes, ratings, timestamps, weights)
-        self.user_ids, self.item_ids = user_ids, item_ids
+        self.user_ids, self.item_ids = user_map.ids, item_map.ids
 
     @classmethod
     def from_codes(

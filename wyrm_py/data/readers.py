@@ -13,9 +13,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 from numpy.typing import NDArray
 
+from wyrm_py.data.arrow import missing_in
 from wyrm_py.data.delimited import DelimitedText, shorten
 from wyrm_py.data.files import read_content
-from wyrm_py.data.ids import encode_ids
+from wyrm_py.data.ids import IdMap
 from wyrm_py.data.interactions import Interactions
 from wyrm_py.data.roles import ROLES, Wanted, find_columns, is_header, is_number
 from wyrm_py.errors import DataError, MissingColumnError
@@ -115,9 +116,14 @@ def _assemble(name: str, columns: pa.Table) -> Interactions:
             column = pc.utf8_trim_whitespace(column)
             if pc.any(pc.equal(column, "")).as_py():
                 raise _Unusable(f"the {role} is empty")
-        codes[role], ids[role] = encode_ids(
-            column, f"{name}, column of the {role}s", first_row=1
-        )
+        missing = missing_in(column)
+        if missing.any():
+            raise DataError(
+                f"{name}, column of the {role}s: an id is required in every row, row "
+                f"{np.argmax(missing) + 1} has none."
+            )
+        known = IdMap(kind=role)
+        codes[role], ids[role] = known.add(column), known.ids
     ratings = np.ones(columns.num_rows, np.float32)
     if "rating" in columns.column_names:
         numbers = _numbers(columns["rating"])

@@ -10,7 +10,7 @@ import scipy.sparse
 from numpy.typing import NDArray
 
 from wyrm_py.arrayfile import read_arrays, write_arrays
-from wyrm_py.data.ids import IdTable
+from wyrm_py.data.ids import IdMap
 from wyrm_py.data.interactions import Interactions
 from wyrm_py.errors import (
     CorruptCheckpointError,
@@ -53,7 +53,7 @@ class FactorizationRecommender:
     ----------
     user_vectors_, item_vectors_ : float32 arrays, shape (U, D) and (I, D)
     item_biases_ : float32 array, shape (I,)
-    users_, items_ : IdTable
+    users_, items_ : IdMap
     seen_ : scipy CSR array, shape (U, I)
         What is left out of recommendations.
     history_ : History
@@ -126,8 +126,8 @@ class FactorizationRecommender:
         self.user_vectors_ = tables.users.value.copy()
         self.item_vectors_ = tables.items.value.copy()
         self.item_biases_ = tables.biases.value[:, 0].copy()
-        self.users_ = IdTable(ratings.user_ids, "user")
-        self.items_ = IdTable(ratings.item_ids, "item")
+        self.users_ = IdMap(ratings.user_ids, "user")
+        self.items_ = IdMap(ratings.item_ids, "item")
         self.seen_ = seen_items
         self.history_ = history
         return self
@@ -157,7 +157,7 @@ class FactorizationRecommender:
         self._require_fitted("recommend")
         if top < 1:
             raise SettingError(f"recommend: top must be 1 or more, got {top}.")
-        row = self.users_.code(user)
+        row = int(self.users_.require([user], "recommend")[0])
         scores = self.item_vectors_ @ self.user_vectors_[row] + self.item_biases_
         candidates = np.ones(len(scores), bool)
         if not include_seen:
@@ -223,8 +223,8 @@ class FactorizationRecommender:
         self.user_vectors_ = arrays["user_vectors"]
         self.item_vectors_ = arrays["item_vectors"]
         self.item_biases_ = arrays["item_biases"]
-        self.users_ = IdTable.from_arrays(arrays, "user")
-        self.items_ = IdTable.from_arrays(arrays, "item")
+        self.users_ = IdMap.from_arrays(arrays, "user")
+        self.items_ = IdMap.from_arrays(arrays, "item")
         n_users, n_items = len(self.users_), len(self.items_)
         starts, items = arrays["seen.starts"], arrays["seen.items"]
         ones = np.ones(len(items), np.float32)
