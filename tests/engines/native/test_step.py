@@ -271,3 +271,30 @@ def test_rows_that_are_added_up_may_be_spread_numbers_of_a_loop():
     _, wanted = updates(lambda: numpy_step(loss, wp.SGD(1.0)), [table])
     _, taken = updates(plain_step(loss, wp.SGD(1.0)), [table])
     np.testing.assert_allclose(taken, wanted, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "sums"),
+    [
+        (wp.SGD(0.5), False),
+        (wp.SGD(0.5, clip=0.1), True),
+        (wp.SGD(0.5, clip_norm=0.1), True),
+        (wp.SGD(0.5, l2=0.1), True),
+        (wp.SGD(0.5, momentum=0.5), True),
+        (wp.Adagrad(0.5), True),
+    ],
+    ids=str,
+)
+def test_rows_that_come_twice_are_summed_first_unless_the_rule_adds_up(optimizer, sums):
+    table = wp.ParameterNode(np.arange(8.0).reshape(4, 2) / 8, np.float64)
+    several, one = wp.IndexInputNode([1, 2, 1, 1, 0]), wp.IndexInputNode([1])
+    loss = (table.index(several) * table.index(one)).tanh().sum()
+    step = plain_step(loss, optimizer)
+    assert ("coalesce(" in step.source) == sums
+    for slot in optimizer.slots:
+        table.block.slot(optimizer.slot_name(slot))[:] = 0
+    _, taken = updates(step, [table])
+    for slot in optimizer.slots:
+        table.block.slot(optimizer.slot_name(slot))[:] = 0
+    _, wanted = updates(lambda: numpy_step(loss, optimizer), [table])
+    np.testing.assert_allclose(taken, wanted, rtol=1e-12)

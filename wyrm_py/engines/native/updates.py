@@ -1,8 +1,8 @@
 """Prints what an optimizer does: the dense and the row loop, once for all rules.
 
 Rows of one table are summed before the rule sees them: by comparison for a few
-single rows, through a hash table above, unless none can come twice. Then clipping, l2
-and the rule's lines.
+single rows, through a hash table above, unless none can come twice or the rule adds
+up. Then clipping, l2 and the rule's lines.
 """
 
 from __future__ import annotations
@@ -181,6 +181,8 @@ class UpdateWriter:
         pairs = list(zip(rows, gradients, strict=True))
         if all(not wide(rows.extents) for rows, _ in pairs) and len(pairs) <= COMPARED:
             return self._compared(update.block, pairs)
+        if self.rules(update.block).adds_up:
+            return [self._walked(update.block, *pair) for pair in pairs]
         if len(pairs) == 1 and self._is_distinct(update.pairs[0].rows):
             return [self._walked(update.block, *pairs[0])]
         return [self._hashed(update.block, pairs)]
