@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from wyrm_py.errors import StaleParameterError
+from wyrm_py.errors import ParameterError, StaleParameterError
 from wyrm_py.parameters import HogwildParameter
 
 SHM = Path("/dev/shm")
@@ -159,6 +159,65 @@ def test_unrelated_process_attaches_by_name_and_its_end_does_no_harm():
     assert (SHM / parameter.name).exists()
     assert parameter.value[1].tolist() == [7, 7]
     assert parameter.slots()["s"][0].tolist() == [8, 8]
+
+
+READ = """
+import sys
+from wyrm_py.errors import StaleParameterError
+from wyrm_py.parameters import HogwildParameter
+parameter = HogwildParameter.attach(sys.argv[1], read_only=True)
+before = parameter.value
+for line in sys.stdin:
+    try:
+        parameter.require_owner()
+        owner = "alive"
+    except StaleParameterError:
+        owner = "gone"
+    try:
+        parameter.value[0] = 9
+        written = "written"
+    except ValueError:
+        written = "refused"
+    print(owner, parameter.rows, parameter.value.sum(), before.sum(), written)
+    sys.stdout.flush()
+"""
+
+
+@pytest.mark.parametrize("storage", ["memfd", "named"])
+def test_a_reader_sees_growth_cannot_write_and_is_told_of_the_owners_end(storage):
+    parameter = HogwildParameter(np.ones((3, 2)), storage=storage, capacity=1 << 30)
+    command = [sys.executable, "-c", READ, parameter.address]
+    with subprocess.Popen(
+        command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as reader:
+
+        def ask():
+            reader.stdin.write("\n")
+            reader.stdin.flush()
+            return reader.stdout.readline().split()
+
+        assert ask() == ["alive", "3", "6.0", "6.0", "refused"]
+        parameter.grow(5)
+        parameter.value[3:] = 1
+        parameter.value[0] = 2
+        assert ask() == ["alive", "5", "12.0", "8.0", "refused"]
+        del parameter
+        assert ask() == ["gone", "5", "12.0", "8.0", "refused"]
+        reader.stdin.close()
+    assert reader.returncode == 0
+
+
+def test_addresses_that_lead_nowhere_are_refused_by_type():
+    parameter = HogwildParameter(np.ones((3, 2)))
+    address = parameter.address
+    assert HogwildParameter.attach(address).value is not parameter.value
+    with pytest.raises(ParameterError, match=r"the `.address` of a parameter"):
+        HogwildParameter.attach("/proc/x/fd/3?1?00")
+    with pytest.raises(StaleParameterError):
+        HogwildParameter.attach(address[:-4] + "0000", read_only=True)
+    del parameter
+    with pytest.raises(StaleParameterError):
+        HogwildParameter.attach(address)
 
 
 @pytest.mark.parametrize("storage", ["memfd", "named"])

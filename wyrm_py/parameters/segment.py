@@ -135,6 +135,24 @@ class SharedSegment:
         return segment
 
     @classmethod
+    def attach_to_read(cls, handle: SegmentHandle) -> SharedSegment:
+        """Map the segment of a handle for reading only.
+
+        Raises
+        ------
+        StaleParameterError
+            As `attach`.
+        """
+        descriptor = open_handle(handle, writable=False)
+        if os.fstat(descriptor).st_size < handle.size:
+            os.close(descriptor)
+            raise stale(handle, "the memory there has another size")
+        mapping = mapped(descriptor, handle.size, writable=False)
+        segment = cls(handle, descriptor, mapping)
+        segment._verify()
+        return segment
+
+    @classmethod
     def attach_name(cls, name: str) -> SharedSegment:
         """Map a named segment, from any process of the same user.
 
@@ -186,6 +204,16 @@ class SharedSegment:
         require_memory(length, owner)
         with translated(length, self.handle.size, self.storage, owner):
             allocate(self._descriptor, HEADER_SIZE + offset, length)
+
+    def require_owner(self) -> None:
+        """Raise a StaleParameterError if the owner ended or dropped the segment."""
+        descriptor = open_handle(self.handle, writable=False)
+        try:
+            here, there = os.fstat(self._descriptor), os.fstat(descriptor)
+        finally:
+            os.close(descriptor)
+        if (here.st_dev, here.st_ino) != (there.st_dev, there.st_ino):
+            raise stale(self.handle, "the memory there is another's")
 
     def lock(self) -> SegmentLock:
         """Return a lock to hold against every other thread and process."""

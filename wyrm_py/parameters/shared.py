@@ -33,7 +33,7 @@ from wyrm_py.parameters.block import (
     require_kind,
 )
 from wyrm_py.parameters.segment import SharedSegment
-from wyrm_py.parameters.storage import Storage
+from wyrm_py.parameters.storage import SegmentHandle, Storage
 
 _MAX_AXES = 16
 _PAGE = 4096
@@ -148,8 +148,15 @@ class HogwildParameter:
         return parameter
 
     @classmethod
-    def attach(cls, name: str) -> Self:
-        """Attach to a named parameter of another process of the same user.
+    def attach(cls, name: str, read_only: bool = False) -> Self:
+        """Attach to a parameter of another process of the same user.
+
+        Parameters
+        ----------
+        name : str
+            The `address` of a parameter, or the `name` of a named one.
+        read_only : bool
+            Map the memory so that nothing can be written to it from here.
 
         Raises
         ------
@@ -158,12 +165,29 @@ class HogwildParameter:
         ParameterError
             If the name is no string, or was made by another format version.
         """
+        if isinstance(name, str) and "?" in name:
+            return cls._at(name, read_only)
         if not isinstance(name, str) or not name or "/" in name or "\0" in name:
             raise ParameterError(
                 "HogwildParameter.attach: the `.name` of a parameter with "
                 f'storage="named" is required, got {name!r}.'
             )
-        return cls._over(SharedSegment.attach_name(name))
+        segment = SharedSegment.attach_name(name)
+        if read_only:
+            segment = SharedSegment.attach_to_read(segment.handle)
+        return cls._over(segment)
+
+    @classmethod
+    def _at(cls, address: str, read_only: bool) -> Self:
+        try:
+            handle = SegmentHandle.from_address(address)
+        except ValueError:
+            raise ParameterError(
+                "HogwildParameter.attach: the `.address` of a parameter is required, "
+                f"got {address!r}."
+            ) from None
+        attach = SharedSegment.attach_to_read if read_only else SharedSegment.attach
+        return cls._over(attach(handle))
 
     @classmethod
     def share(cls, block: ParameterBlock, storage: Storage = "auto") -> Self:
@@ -180,6 +204,18 @@ class HogwildParameter:
     def name(self) -> str | None:
         """Name to `attach` by; None for memfd storage."""
         return self._segment.name
+
+    @property
+    def address(self) -> str:
+        """Text to `attach` by, whatever the storage, while the owner lives."""
+        return self._segment.handle.address
+
+    def require_owner(self) -> None:
+        """Raise a StaleParameterError if the owner ended or dropped the parameter.
+
+        What is mapped here stays good, but nobody writes to it any more.
+        """
+        self._segment.require_owner()
 
     @property
     def storage(self) -> str:

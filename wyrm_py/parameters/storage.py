@@ -40,6 +40,22 @@ class SegmentHandle(NamedTuple):
     size: int  # bytes, header page included
     identity: bytes  # 16 random bytes; guards against a reused pid or name
 
+    @property
+    def address(self) -> str:
+        """One line of text that leads other processes of the same user here."""
+        place = self.name or f"/proc/{self.owner}/fd/{self.descriptor}"
+        return f"{place}?{self.size}?{self.identity.hex()}"
+
+    @classmethod
+    def from_address(cls, address: str) -> SegmentHandle:
+        """Return the handle of an address, or raise a ValueError."""
+        place, size, identity = address.split("?")
+        known = int(size), bytes.fromhex(identity)
+        if "/" not in place:
+            return cls(0, -1, place, *known)
+        _, _, owner, _, descriptor = place.split("/")
+        return cls(int(owner), int(descriptor), None, *known)
+
 
 @functools.cache
 def memfd_works() -> bool:
@@ -124,10 +140,11 @@ def allocate(descriptor: int, offset: int, length: int) -> None:
         os.posix_fallocate(descriptor, offset, length)
 
 
-def mapped(descriptor: int, size: int) -> mmap.mmap:
+def mapped(descriptor: int, size: int, writable: bool = True) -> mmap.mmap:
     """Map a descriptor, or close it and raise."""
+    access = mmap.ACCESS_WRITE if writable else mmap.ACCESS_READ
     try:
-        return mmap.mmap(descriptor, size)
+        return mmap.mmap(descriptor, size, access=access)
     except BaseException:
         os.close(descriptor)
         raise
@@ -157,19 +174,20 @@ def translated(wanted: int, size: int, storage: str, owner: str) -> Iterator[Non
         ) from None
 
 
-def open_handle(handle: SegmentHandle) -> int:
+def open_handle(handle: SegmentHandle, writable: bool = True) -> int:
     """Return a new descriptor of the segment of a handle."""
+    mode = os.O_RDWR if writable else os.O_RDONLY
     try:
         if handle.name is not None:
             # Not through SharedMemory: before Python 3.13 attaching registers the
             # name with this process's resource tracker, which would unlink it under
             # the owner when this process ends (cpython gh-82300).
-            return int(_posixshmem.shm_open("/" + handle.name, os.O_RDWR, mode=0o600))
+            return int(_posixshmem.shm_open("/" + handle.name, mode, mode=0o600))
         path = Path(f"/proc/{handle.owner}/fd/{handle.descriptor}")
         # Never open what merely took over the number: a terminal, a socket, ...
         if not str(path.readlink()).startswith(f"/memfd:{_MEMFD_NAME}"):
             raise stale(handle, "its place is taken by something else")
-        return os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        return os.open(path, mode | os.O_CLOEXEC)
     except FileNotFoundError:
         raise stale(handle, "its owner ended or dropped it") from None
     except OSError as error:
