@@ -29,22 +29,19 @@ _KERNEL = '''\
 """The best rows of a table by inner product, compiled by wyrm_py; safe to delete."""
 
 import numpy as np
-from numba import float32, int32, int64, njit, types, uint8, void
+from numba import float32, int64, njit, types, uint8, void
 
+from wyrm_py.engines.native.heaps import pick
 from wyrm_py.engines.native.tiles import dots, dots_of
 
 GROUP = 8  # queries that meet a block of rows
 BLOCK = 128  # rows, 32 KiB at width 64: in the first cache while they are used
-PIECE = 32  # scores that are looked through at once
 u64, SIZE, COLUMNS = np.uint64, np.uint64(4), np.uint64(dots_of("f4"))
 NONE, ONE, TWO = np.uint64(0), np.uint64(1), np.uint64(2)
 dots_1, dots_2 = dots("f4", 1), dots("f4", 2)
 
-inner = njit(error_model="numpy", inline="always")
-apart = njit(error_model="numpy")
 
-
-@apart
+@njit(error_model="numpy")
 def multiply(out, queries, first, many, items, start, count):
     """Fill out[:many, :count] with inner products; each is summed in one order."""
     depth = u64(queries.shape[1])
@@ -60,65 +57,6 @@ def multiply(out, queries, first, many, items, start, count):
                 dots_2(c, line, a, depth, b, depth, depth, some, NONE)
             else:
                 dots_1(c, line, a, depth, b, depth, depth, some, NONE)
-
-
-@inner
-def holds(codes, begin, end, wanted):
-    """Whether codes[begin:end], which rise, hold a code."""
-    last = end
-    while begin < last:
-        middle = (begin + last) // 2
-        if codes[middle] < wanted:
-            begin = middle + 1
-        else:
-            last = middle
-    return begin < end and codes[begin] == wanted
-
-
-@inner
-def worse(score, code, other_score, other_code):
-    return score < other_score or (score == other_score and code > other_code)
-
-
-@apart
-def sink(scores, codes, size, score, code):
-    """Put an entry in place of the worst, which stands at 0, and restore the heap."""
-    at = 0
-    while True:
-        child = 2 * at + 1
-        if child >= size:
-            break
-        if child + 1 < size and worse(
-            scores[child + 1], codes[child + 1], scores[child], codes[child]
-        ):
-            child += 1
-        if not worse(scores[child], codes[child], score, code):
-            break
-        scores[at], codes[at] = scores[child], codes[child]
-        at = child
-    scores[at], codes[at] = score, code
-
-
-@apart
-def pick(line, count, start, scores, codes, begin, end, excluded, allowed):
-    """Let rows start, start + 1, ... with these scores into the heap of a query.
-
-    Places of the heap that are still free hold minus infinity; a row must be better,
-    so a tie goes to the smaller code, and NaN never gets in.
-    """
-    for piece in range(0, count, PIECE):
-        stop = min(count, piece + PIECE)
-        worst, better = scores[0], int32(0)
-        for i in range(piece, stop):
-            better += int32(line[i] > worst)
-        if better == 0:
-            continue
-        for i in range(piece, stop):
-            code = start + i
-            if not line[i] > scores[0] or holds(excluded, begin, end, code):
-                continue
-            if len(allowed) == 0 or allowed[code]:
-                sink(scores, codes, len(scores), line[i], code)
 
 
 def given(kind, axes=1):
