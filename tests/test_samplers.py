@@ -515,3 +515,36 @@ def test_known_matrix_is_left_as_it_was():
     inputs = {user: np.arange(400) % 2, item: np.zeros(400, int)}
     found = draws(node, inputs, compiled=False).ravel()
     assert set(found[::2]) == {0, 2} and set(found[1::2]) == {1, 2, 3}
+
+
+@pytest.mark.parametrize("batch", [None, 3])
+def test_several_rows_are_drawn_for_each_element_as_one_more_axis(batch):
+    user, counts = wp.IndexInputNode([0]), np.arange(1.0, ROWS + 1)
+    nodes = {
+        wp.sample_popular(user, counts, draws=4): counts / counts.sum(),
+        wp.sample_uniform(user, ROWS, draws=4): np.full(ROWS, 1 / ROWS),
+        wp.sample_uniform(user, last=user, draws=4): None,
+        wp.sample_popular(user, counts, known=KNOWN, user=user, draws=4): None,
+    }
+    users = np.arange(DRAWS // 4) % KNOWN.shape[0]
+    for node, shares in nodes.items():
+        assert node.shape == (1, 4)
+        found = draws(node, {user: users}, batch)
+        assert found.shape == ((len(users), 4) if batch else (len(users), 1, 4))
+        found = found.reshape(-1, 4)
+        few = walked(node, {user: users[:60]}, batch or 1)
+        np.testing.assert_array_equal(few.reshape(-1, 4), found[:60])
+        if shares is not None:
+            assert chance(found, shares) < 3
+            assert chance(found[:, 2], shares) < 3
+    forbidden = KNOWN.toarray()[users]
+    assert not np.take_along_axis(forbidden, found, axis=1).any()
+
+
+@pytest.mark.parametrize("wrong", [0, -1, True, 2.0, "3"])
+def test_draws_that_are_no_number_of_rows_are_refused(wrong):
+    user = wp.IndexInputNode([0])
+    with pytest.raises(SettingError, match="draws must be"):
+        wp.sample_popular(user, [1, 2], draws=wrong)
+    with pytest.raises(SettingError, match="draws must be"):
+        wp.sample_uniform(user, 2, draws=wrong)
