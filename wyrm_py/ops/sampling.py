@@ -32,8 +32,8 @@ class SampleUniform(Op):
     """Rows drawn evenly; with known rows, evenly from all others.
 
     Inputs: like (its shape, with an axis of `draws` more if that is a number), limit
-    (its length), and if some rows are known user, starts, known. One draw a row: the r-th row that is not known is found
-    by bisection, so there is nothing to reject.
+    (its length), and if some rows are known user, starts, known. One draw a row: the
+    r-th row that is not known is found by bisection, so there is nothing to reject.
     """
 
     draws: int | None = None
@@ -83,8 +83,8 @@ class SampleUniform(Op):
 class SampleUpTo(Op):
     """Rows drawn evenly from [0, last], with a last row for each example.
 
-    Inputs: like (as for SampleUniform), last. What is drawn is checked through `last`, which
-    must be a row number of the tables that the draw is looked up in.
+    Inputs: like (as for SampleUniform), last. What is drawn is checked through `last`,
+    which must be a row number of the tables that the draw is looked up in.
     """
 
     draws: int | None = None
