@@ -1,13 +1,16 @@
 """Samplers: what they draw, what they never draw, and the same in both engines."""
 
+from unittest import mock
+
 import numpy as np
 import pytest
 from scipy import sparse
 from stepping import numpy_step, plain_step, updates
 
 import wyrm_py as wp
-from wyrm_py import errors
+from wyrm_py import errors, samplers
 from wyrm_py.graph.stream import start
+from wyrm_py.ops import warp as warp_op
 
 DRAWS = 4000
 
@@ -444,3 +447,65 @@ def test_drawing_from_more_rows_than_the_table_has_is_refused_before_a_run():
     with pytest.raises(errors.IndexRangeError):
         loss = table.index(wp.sample_uniform(many(), 5)).sum()
         wp.compile(loss, wp.SGD())
+
+
+# -- the sieve of known rows -------------------------------------------------------
+
+
+def many_known(users=6, rows=1500):
+    rng = np.random.default_rng(8)
+    return sparse.csr_array((rng.random((users, rows)) < 0.3).astype(np.float32))
+
+
+def test_a_sieve_has_the_bit_of_every_known_row():
+    known = many_known()
+    for words, most in ((32, warp_op.EXACT_WORDS), (8, 0)):
+        with mock.patch.object(warp_op, "EXACT_WORDS", most):
+            sieve = warp_op.known_sieve(known.indptr, known.indices, known.shape[1])
+        bits = np.unpackbits(sieve.view(np.uint8), axis=1, bitorder="little")
+        expected = np.zeros((known.shape[0], 64 * words), bool)
+        users, rows = known.nonzero()
+        expected[users, rows % (64 * words)] = True
+        np.testing.assert_array_equal(bits.astype(bool), expected)
+
+
+def test_a_sieve_larger_than_what_it_stands_for_is_not_made():
+    starts = np.arange(1001)
+    with mock.patch.object(warp_op, "EXACT_WORDS", 0):
+        assert warp_op.known_sieve(starts, np.zeros(1000, np.int32), 10**6) is None
+
+
+@pytest.mark.parametrize("most", [warp_op.EXACT_WORDS, 0])
+def test_with_a_sieve_the_same_rows_are_found(most):
+    """Exact, or one that only says who is certainly unknown."""
+    known = many_known()
+    rng = np.random.default_rng(2)
+    items = rng.standard_normal((known.shape[1], 4))
+    columns = {"user": rng.integers(0, 6, 500), "item": rng.integers(0, 1500, 500)}
+
+    def trained():
+        tables = [
+            wp.ParameterNode(rng.standard_normal((6, 4))),
+            wp.ParameterNode(items),
+        ]
+        tables[0].set_value(np.ones((6, 4)))
+        user, item = wp.IndexInputNode([0]), wp.IndexInputNode([0])
+        query = tables[0].index(user)
+        score = query.vector_dot(tables[1].index(item))
+        row, weight = wp.sample_warp(query, tables[1], score, known=known, user=user)
+        other = query.vector_dot(tables[1].index(row))
+        wp.fit(
+            weight * (1.0 - score + other).relu(),
+            wp.SGD(0.01),
+            {user: columns["user"], item: columns["item"]},
+            random_state=1,
+            progress=False,
+        )
+        return [table.value.copy() for table in tables]
+
+    with mock.patch.object(samplers, "known_sieve", lambda *_: None):
+        expected = trained()
+    with mock.patch.object(warp_op, "EXACT_WORDS", most):
+        found = trained()
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
