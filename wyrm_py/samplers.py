@@ -18,6 +18,7 @@ from wyrm_py.ops.sampling import (
     alias_tables,
     known_rows,
     require_counts,
+    require_draws,
     require_rows,
     require_user,
 )
@@ -31,6 +32,7 @@ def sample_uniform(
     known: Any = None,
     user: Node | None = None,
     last: Node | None = None,
+    draws: int | None = None,
 ) -> Node:
     """Draw rows evenly, anew at each `forward` and each step.
 
@@ -42,10 +44,13 @@ def sample_uniform(
     user : index node of the example's user, given together with `known`
     last : index node, shape (b,); the last row to draw of each example, in place of
         `rows`. For tables that grow: the newest row that there was at the example
+    draws : int >= 1, or None; rows to draw for each element of `like`, as one more
+        axis. Each is drawn by itself: some may be the same
 
     Returns
     -------
-    index node of the shape of `like`, values in [0, rows) or [0, last]; no gradient
+    index node of the shape of `like`, or (*like.shape, draws), values in [0, rows) or
+    [0, last]; no gradient
 
     Raises
     ------
@@ -55,6 +60,7 @@ def sample_uniform(
         If `last` comes with `rows`, `known` or `user`.
     """
     _require_nodes("sample_uniform", like)
+    draws = require_draws("sample_uniform", draws)
     if last is not None:
         _require_nodes("sample_uniform", last)
         if rows is not None or known is not None or user is not None:
@@ -62,15 +68,19 @@ def sample_uniform(
                 "sample_uniform: `last` stands in place of `rows`, and goes with "
                 "neither `known` nor `user`. Leave the others out."
             )
-        return apply(SampleUpTo(), like, last)[0]
+        return apply(SampleUpTo(draws), like, last)[0]
     count = require_rows("sample_uniform", rows)
     more = _known("sample_uniform", known, user, count)
     limit = Constant(np.broadcast_to(np.int64(0), (count,)), INDEX)
-    return apply(SampleUniform(), like, limit, *more)[0]
+    return apply(SampleUniform(draws), like, limit, *more)[0]
 
 
 def sample_popular(
-    like: Node, counts: ArrayLike, known: Any = None, user: Node | None = None
+    like: Node,
+    counts: ArrayLike,
+    known: Any = None,
+    user: Node | None = None,
+    draws: int | None = None,
 ) -> Node:
     """Draw rows in proportion to `counts`, anew at each `forward` and step.
 
@@ -79,18 +89,19 @@ def sample_popular(
     like : index node whose shape the draw takes
     counts : array (rows,), finite, not negative, not all zero; raise them to
         0.75 first for word2vec's distribution
-    known, user : as for `sample_uniform`
+    known, user, draws : as for `sample_uniform`
 
     Returns
     -------
-    index node of the shape of `like`; no gradient
+    index node of the shape of `like`, or (*like.shape, draws); no gradient
     """
     _require_nodes("sample_popular", like)
+    draws = require_draws("sample_popular", draws)
     weights = require_counts("sample_popular", counts)
     require_rows("sample_popular", len(weights))
     more = _known("sample_popular", known, user, len(weights))
     tables = [Constant(table, INDEX) for table in alias_tables(weights)]
-    return apply(SamplePopular(), like, *tables, *more)[0]
+    return apply(SamplePopular(draws), like, *tables, *more)[0]
 
 
 def sample_warp(

@@ -27,21 +27,23 @@ INDEX = np.dtype(np.int64)
 MOST_ROWS = 1 << 32
 
 
+@dataclass(frozen=True)
 class SampleUniform(Op):
     """Rows drawn evenly; with known rows, evenly from all others.
 
-    Inputs: like (its shape), limit (its length), and if some rows are known
-    user, starts, known. One draw a row: the r-th row that is not known is found
-    by bisection, so there is nothing to reject.
+    Inputs: like (its shape, with an axis of `draws` more if that is a number), limit
+    (its length), and if some rows are known user, starts, known. One draw a row: the
+    r-th row that is not known is found by bisection, so there is nothing to reject.
     """
 
+    draws: int | None = None
     random = True
     shape_only = (0, 1)
 
     def infer(self, *inputs: Spec) -> Spec:
         require_index(self.name, inputs[0])
         require_users(self.name, inputs[0], inputs[2:3])
-        return Spec(inputs[0].shape, INDEX)
+        return _drawn(inputs[0], self.draws)
 
     def row_limits(self, *inputs: Spec) -> dict[int, int]:
         return {2: inputs[3].shape[0] - 1} if len(inputs) > 2 else {}
@@ -77,13 +79,15 @@ class SampleUniform(Op):
             writer.line(f"{out.at(*place)} = {row} + ({low} - {start})")
 
 
+@dataclass(frozen=True)
 class SampleUpTo(Op):
     """Rows drawn evenly from [0, last], with a last row for each example.
 
-    Inputs: like (its shape), last. What is drawn is checked through `last`, which
-    must be a row number of the tables that the draw is looked up in.
+    Inputs: like (as for SampleUniform), last. What is drawn is checked through `last`,
+    which must be a row number of the tables that the draw is looked up in.
     """
 
+    draws: int | None = None
     random = True
     shape_only = (0,)
     moves_rows = True
@@ -91,7 +95,7 @@ class SampleUpTo(Op):
     def infer(self, *inputs: Spec) -> Spec:
         require_index(self.name, inputs[0])
         require_last(self.name, inputs[0], inputs[1])
-        return Spec(inputs[0].shape, INDEX)
+        return _drawn(inputs[0], self.draws)
 
     def forward(self, out: Array, *inputs: Any) -> None:
         stream, _, last = inputs
@@ -110,11 +114,12 @@ class SampleUpTo(Op):
 class SamplePopular(Op):
     """Rows drawn in proportion to counts, by Walker's alias method.
 
-    Inputs: like (its shape), thresholds, aliases, and if some rows are known
-    user, starts, known: then a known row is drawn again, up to `max_tries`
+    Inputs: like (as for SampleUniform), thresholds, aliases, and if some rows are
+    known user, starts, known: then a known row is drawn again, up to `max_tries`
     times, and after that the next row that is not known is taken.
     """
 
+    draws: int | None = None
     max_tries: int = 32
     random = True
     shape_only = (0,)
@@ -122,7 +127,7 @@ class SamplePopular(Op):
     def infer(self, *inputs: Spec) -> Spec:
         require_index(self.name, inputs[0])
         require_users(self.name, inputs[0], inputs[3:4])
-        return Spec(inputs[0].shape, INDEX)
+        return _drawn(inputs[0], self.draws)
 
     def row_limits(self, *inputs: Spec) -> dict[int, int]:
         return {3: inputs[4].shape[0] - 1} if len(inputs) > 3 else {}
@@ -184,6 +189,10 @@ class SamplePopular(Op):
         low = f"({bits} & u64(4294967295))"
         with writer.block(f"if {low} >= u64({thresholds.at(row)}):"):
             writer.line(f"{row} = u64({aliases.at(row)})")
+
+
+def _drawn(like: Spec, draws: int | None) -> Spec:
+    return Spec(like.shape if draws is None else (*like.shape, draws), INDEX)
 
 
 # -- known rows, shared by the samplers -----------------------------------------
@@ -338,6 +347,18 @@ def require_rows(name: str, rows: Any) -> int:
             f"{rows!r}."
         )
     return int(rows)
+
+
+def require_draws(name: str, draws: Any) -> int | None:
+    """Return how many rows are drawn for each element, or raise a SettingError."""
+    if draws is None:
+        return None
+    whole = isinstance(draws, int | np.integer) and not isinstance(draws, bool)
+    if not whole or draws < 1:
+        raise SettingError(
+            f"{name}: draws must be an integer above zero or None, got {draws!r}."
+        )
+    return int(draws)
 
 
 def require_counts(name: str, counts: ArrayLike) -> Array:
