@@ -17,6 +17,8 @@ PACKAGE = ROOT / "wyrm_py"
 LAYERS = {
     "errors": "typed errors",
     "progress": "the progress bar: numbers in, a line on the terminal out",
+    "atomic_file": "files replaced at once or not at all",
+    "array_header": "where the arrays of a file are",
     "arrayfile": "named arrays in one file, safe and atomic",
     "parameters": "buffers of parameters, private and shared",
     "graph": "what a graph is: the op contract, order, reverse mode",
@@ -43,6 +45,7 @@ LAYERS = {
     "description": "optimizers, schedules and layers as JSON",
     "parameter_arrays": "parameters as named arrays",
     "checkpoint": "save and load",
+    "checkpointing": "files of a run while it trains",
     "models": "estimators",
     "console": "tables of the command line",
     "cli": "the command",

@@ -3,6 +3,7 @@
 from wyrm_py import data, errors, evaluation, nn
 from wyrm_py.arrayfile import read_manifest
 from wyrm_py.checkpoint import load, load_model, save, save_model
+from wyrm_py.checkpointing import Checkpoint
 from wyrm_py.data.ragged import RaggedColumn
 from wyrm_py.derivatives import (
     finite_difference,
@@ -32,6 +33,7 @@ from wyrm_py.optim import (
 from wyrm_py.parallel.evaluate import evaluate
 from wyrm_py.parallel.fit import fit
 from wyrm_py.parallel.history import History
+from wyrm_py.parallel.stopping import EarlyStopping
 from wyrm_py.parameters import HogwildParameter
 from wyrm_py.recurrence import scan
 from wyrm_py.samplers import sample_popular, sample_uniform, sample_warp
@@ -44,8 +46,10 @@ __all__ = [
     "Adagrad",
     "Adam",
     "AdamW",
+    "Checkpoint",
     "CompiledStep",
     "Drawing",
+    "EarlyStopping",
     "History",
     "HogwildParameter",
     "IndexInputNode",

@@ -229,8 +229,7 @@ def _watch(futures: Sequence[Future[Outcome]], page: ControlPage, tally: Tally) 
         if tally.epoch < tally.epochs:
             sums = functools.partial(page.sums, tally.epoch)
             tally.show(page.done(tally.epoch), sums)
-            if tally.on_block is not None:  # workers go on
-                tally.on_block(functools.partial(page.done_blocks, tally.epoch))
+            tally.tell(functools.partial(page.done_blocks, tally.epoch))
         # Workers wait at the end of an epoch only for on_epoch: then look soon, at
         # a cost that stays in proportion to the length of the epoch.
         elapsed = time.monotonic() - tally.epoch_began

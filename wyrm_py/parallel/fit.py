@@ -20,8 +20,11 @@ from wyrm_py.leaves import ParameterNode, require_node, require_nodes
 from wyrm_py.nodes import Node
 from wyrm_py.optim import Optimizer
 from wyrm_py.parallel.history import History
+from wyrm_py.parallel.observers import Callback, CheckpointFile, Observers
 from wyrm_py.parallel.pools import resolve_jobs
-from wyrm_py.parallel.run import Callback, Run, check_columns
+from wyrm_py.parallel.run import Run, check_columns
+from wyrm_py.parallel.stopping import EarlyStopping
+from wyrm_py.parallel.validation import Validation
 from wyrm_py.parallel.weighting import weigh
 
 BACKENDS = ("processes", "threads")
@@ -43,6 +46,9 @@ def fit(
     shuffle: bool = True,
     random_state: int | np.random.Generator | None = None,
     weights: ArrayLike | None = None,
+    validation: Any = None,
+    stop: EarlyStopping | None = None,
+    checkpoint: CheckpointFile | None = None,
     resume: History | None = None,
     callbacks: Iterable[Callback] = (),
     progress: bool = True,
@@ -74,8 +80,17 @@ def fit(
     weights : (N,) finite numbers >= 0, not all zero; the loss of example k, and with
         it the gradient, is multiplied by `weights[k]`. With `batch_size` the first
         axis of the loss must be the batch
+    validation : {node: column} for the same inputs: the mean loss over them after each
+        epoch goes to `history.validation_losses`, without dropout and with the same
+        draws each time. Or a function of the History that returns a number, or a
+        dict of numbers by name, for `history.metrics`. Or a list of both
+    stop : EarlyStopping, which ends the training when validation gets no better
+    checkpoint : Checkpoint, which keeps the run in a file as it goes, so that it can be
+        resumed after the process was killed
     resume : History of the run that this one continues, with its seed and at its
-        next epoch: the `epochs` of both come to one longer History. Given the
+        next epoch: the `epochs` of both come to one longer History. One from a
+        checkpoint in the middle of an epoch goes on there; that epoch counts as one
+        of `epochs`. Given the
         same graph, data and settings, and the parameters and the optimizer as
         they were (see `save`), one worker and synchronous mode with the same
         n_jobs give the same bits as a run that was never interrupted
@@ -119,12 +134,63 @@ def fit(
     jobs = max(1, min(resolve_jobs(n_jobs), total))
     run = Run(plan, optimizer, columns, total, jobs, backend, mode, engine, batch)
     run.blocks.shuffle, run.blocks.mean_weight = bool(shuffle), mean_weight
+    kept = Validation(validation, loss, batch)
+    observers = Observers(calls, kept, _stopping(stop, kept), _checkpoint(checkpoint))
     before = _start(random_state, resume)
-    run.blocks.seed, run.blocks.first_epoch = before.seed, len(before.losses)
+    settings = {
+        "optimizer": repr(optimizer),
+        "epochs": int(epochs),
+        "examples": total,
+        "n_jobs": jobs,
+        "backend": backend,
+        "mode": mode,
+        "engine": engine,
+        "batch_size": batch,
+        "shuffle": bool(shuffle),
+        "weighted": weights is not None,
+        "stop": None if stop is None else repr(stop),
+        "parameters": _sizes(plan),
+    }
     try:
-        return run.train(int(epochs), calls, progress, before)
+        return run.train(int(epochs), observers, progress, before, settings)
     finally:
         loss._tick = -1  # its value is of before: `backward` needs a new `forward`
+
+
+def _sizes(plan: Plan) -> dict[str, list[int]]:
+    """Return the shapes of what is trained, by name or position."""
+    nodes = [update.nodes[0] for update in plan.updates]
+    return {node.name or str(k): [*node.shape] for k, node in enumerate(nodes)}
+
+
+def _stopping(stop: Any, validation: Validation) -> EarlyStopping | None:
+    if stop is None:
+        return None
+    if not isinstance(stop, EarlyStopping):
+        raise SettingError(
+            f"fit: stop must be an EarlyStopping or None, got {stop!r}. A callback "
+            "that returns True ends a training too."
+        )
+    data, functions = validation.data is not None, bool(validation.functions)
+    watched = {"loss": True, None: data or functions, "validation_loss": data}
+    if not watched.get(stop.metric, functions):
+        raise SettingError(
+            f"fit: {stop!r} watches what is not there. Give `validation`: columns for "
+            "the validation loss, or a function for a metric of your own."
+        )
+    return stop
+
+
+def _checkpoint(checkpoint: Any) -> CheckpointFile | None:
+    if checkpoint is None:
+        return None
+    if not isinstance(checkpoint, CheckpointFile):
+        raise SettingError(
+            "fit: checkpoint must be such as wp.Checkpoint(path), or None, got "
+            f"{checkpoint!r}."
+        )
+    checkpoint.require_writable()
+    return checkpoint
 
 
 def _start(random_state: Any, resume: Any) -> History:

@@ -85,6 +85,10 @@ class Rates:
         numbers[self._place] = table[row, block * table.shape[1] // self._blocks]
         return numbers
 
+    def learning_rate(self, epoch: int, block: int) -> float:
+        """Return the learning rate of a block."""
+        return float(self.at(epoch, block)[self._place])
+
 
 def _array(held: Any) -> Array:
     array: Array = held.array if isinstance(held, SharedArray) else held

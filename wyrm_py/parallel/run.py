@@ -5,9 +5,8 @@ what was moved is written back.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -20,7 +19,7 @@ from wyrm_py.engines.native.settings import Settings
 from wyrm_py.engines.native.source import Source, generate
 from wyrm_py.engines.plan import Plan
 from wyrm_py.engines.replica import Replica
-from wyrm_py.errors import DivergenceError, SettingError
+from wyrm_py.errors import DataError, DivergenceError, SettingError
 from wyrm_py.graph.limits import row_limits
 from wyrm_py.graph.op import Array
 from wyrm_py.graph.order import topological_order
@@ -28,7 +27,9 @@ from wyrm_py.leaves import ParameterNode
 from wyrm_py.optim import Optimizer
 from wyrm_py.parallel.blocks import BlockReport, run_blocks
 from wyrm_py.parallel.history import History
+from wyrm_py.parallel.observers import Observers, Saver
 from wyrm_py.parallel.rates import Rates
+from wyrm_py.parallel.recording import Recording, restored
 from wyrm_py.parallel.synchronous import run_rounds
 from wyrm_py.parallel.tasks import Blocks, NativeRounds, NativeTask, NumpyTask
 from wyrm_py.parameters import HogwildParameter, ParameterBlock, SharedArray
@@ -36,9 +37,6 @@ from wyrm_py.progress import progress_bar
 
 CACHE_BYTES = 1 << 20
 """Tables above this (a core's second-level cache) have their rows prefetched."""
-
-
-Callback = Callable[[History], object]
 
 
 def check_columns(plan: Plan, columns: Mapping[Any, Column]) -> None:
@@ -112,62 +110,99 @@ class Run:
         return step_work(self.plan.applications, self.extents.shapes, self._symbols())
 
     def train(
-        self, epochs: int, callbacks: list[Callback], progress: bool, before: History
+        self,
+        epochs: int,
+        observers: Observers,
+        progress: bool,
+        before: History,
+        settings: dict[str, Any],
     ) -> History:
         """Run the epochs that come after `before` and report all of them."""
-        history, report = replace(before, losses=[*before.losses]), BlockReport()
-        history.workers = self.jobs
-        first, optimizer = self.blocks.first_epoch, self.optimizer
+        report, first, optimizer = BlockReport(), len(before.losses), self.optimizer
+        self._resume(before)
         optimizer.epoch = max(optimizer.epoch, first)
         self.rates = Rates(optimizer, epochs, self.blocks.count, first, self.shares)
-        exact = optimizer.formulas().catches_up
+        recording = Recording(before, report, self.rates, self.blocks, settings)
+        history, exact = recording.history, optimizer.formulas().catches_up
+        history.workers = self.jobs
+        saver = None
+        if observers.checkpoint is not None:
+            nodes = self.plan.root.parameters()
+            saver = Saver(observers.checkpoint, nodes, optimizer, recording)
 
         def on_epoch(epoch: int, _mean: float) -> bool:
-            _record(history, before, report)
+            recording.update()
             self._catch_up(epoch)
             optimizer.epoch += 1
-            stop = [_is_true(callback(history)) for callback in callbacks]
+            stop = observers.end_epoch(history, self.jobs, moved, self._updated())
             self._take_settings(epoch + 1)
-            check_columns(
-                self.plan, self.columns
-            )  # a callback may have written to a column
-            return any(stop)
+            check_columns(self.plan, self.columns)  # a callback may have written there
+            return stop
 
         with (
             self._moved() as moved,
             progress_bar(progress) as show,
         ):
             # the bits must not depend on callbacks, nor on where a run was resumed
-            after = on_epoch if callbacks or exact else None
-            self._catch_up(0)
-            if self.mode == "synchronous":
-                run_rounds(
-                    self._round_workers(),
-                    self.blocks,
-                    epochs,
-                    self.batch or 1,
-                    0 if exact else self._work(),  # catching up writes to rows
-                    on_progress=show,
-                    on_epoch=after,
-                    report=report,
-                )
-            else:
-                run_blocks(
-                    self._task(moved),
-                    blocks=self.blocks.count,
-                    epochs=epochs,
-                    n_jobs=self.jobs,
-                    backend=self.backend,
-                    on_progress=show,
-                    on_epoch=after,
-                    report=report,
-                )
+            after = on_epoch if observers.at_epochs or exact else None
+            if before.unfinished is None:
+                self._catch_up(0)
+            self._drive(
+                moved,
+                epochs,
+                on_progress=show,
+                on_epoch=after,
+                on_block=None if saver is None else saver.on_block,
+                done=restored(before.unfinished, self.blocks),
+                report=report,
+            )
             self._catch_up(len(report.losses) - 1)
             if after is None:
                 optimizer.epoch += len(report.losses)
-        _record(history, before, report)
+            recording.update()
+            if report.diverged is None:
+                observers.finish(history, self._updated())
+            if saver is not None and report.diverged is None:
+                saver.write({})
         self._require_finite(report)
         return history
+
+    def _drive(
+        self, moved: Mapping[int, ParameterBlock], epochs: int, **given: Any
+    ) -> None:
+        """Run all blocks of all epochs, as the mode asks."""
+        if self.mode == "synchronous":
+            exact = self.optimizer.formulas().catches_up  # writes to rows
+            work = 0 if exact else self._work()
+            batch, workers = self.batch or 1, self._round_workers()
+            run_rounds(workers, self.blocks, epochs, batch, work, **given)
+        else:
+            run_blocks(
+                self._task(moved),
+                blocks=self.blocks.count,
+                epochs=epochs,
+                n_jobs=self.jobs,
+                backend=self.backend,
+                **given,
+            )
+
+    def _resume(self, before: History) -> None:
+        """Take over where an earlier run stopped, and how it cut an epoch."""
+        self.blocks.seed, self.blocks.first_epoch = before.seed, len(before.losses)
+        found = before.unfinished
+        if found is None:
+            return
+        if found.examples != self.blocks.total:
+            raise DataError(
+                "fit: resume is from the middle of an epoch of "
+                f"{found.examples} examples, the columns have {self.blocks.total}. "
+                "Give the same data."
+            )
+        self.blocks.size = found.block_size
+
+    def _updated(self) -> list[ParameterBlock]:
+        """Return the blocks that are trained, as they are now."""
+        return [update.nodes[0].block for update in self.plan.updates]
 
     def _take_settings(self, done: int) -> None:
         """Hand settings that a callback changed to the workers."""
@@ -298,23 +333,9 @@ class Run:
             )
 
 
-def _record(history: History, before: History, report: BlockReport) -> None:
-    """Write what runs have come to into the history the caller sees."""
-    history.losses[:] = before.losses + report.losses
-    history.seconds = before.seconds + report.seconds
-    history.workers = report.workers
-    examples = before.samples_per_second * before.seconds + report.examples
-    if history.seconds > 0:
-        history.samples_per_second = examples / history.seconds
-
-
 def all_finite(array: Array, chunk: int = 1 << 18) -> bool:
     """Whether every element is finite, without a table-sized temporary."""
     flat = array.reshape(-1)
     return all(
         bool(np.isfinite(flat[k : k + chunk]).all()) for k in range(0, len(flat), chunk)
     )
-
-
-def _is_true(answer: object) -> bool:
-    return isinstance(answer, bool | np.bool_) and bool(answer)

@@ -103,8 +103,15 @@ class Tally:
         """Tell `on_block`, while all workers wait."""
         if self.on_block is not None:
             began = time.monotonic()
-            self.on_block(done)
+            self.tell(done)
             self._last_callback += time.monotonic() - began
+
+    def tell(self, done: Callable[[], Done]) -> None:
+        """Tell `on_block`, with a report that is up to date."""
+        if self.on_block is not None:
+            self.report.seconds = max(0.0, self.clock() - self.excluded)
+            self._take_shares()
+            self.on_block(done)
 
     def count_callback(self) -> None:
         """Exclude the last callback from the time: blocks were done after it."""
