@@ -1,5 +1,7 @@
-"""Recommenders: short graphs over the public API, with fit, recommend and files."""
+"""Estimators: short graphs over the public API, on scikit-learn's conventions."""
 
+from wyrm_py.models.factorization_machine import FactorizationMachine
+from wyrm_py.models.linear import SparseLinear
 from wyrm_py.models.recommender import FactorizationRecommender
 
-__all__ = ["FactorizationRecommender"]
+__all__ = ["FactorizationMachine", "FactorizationRecommender", "SparseLinear"]

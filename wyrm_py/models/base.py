@@ -132,6 +132,11 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
         """Return what was fitted as named arrays of numbers."""
         raise NotImplementedError(f"{type(self).__name__} has no _to_arrays.")
 
+    def _saved_settings(self) -> dict[str, Any]:
+        """Return the settings that files hold; arrays belong to `_to_arrays`."""
+        settings: dict[str, Any] = self.get_params(deep=False)
+        return settings
+
     def _metadata(self) -> dict[str, Any]:
         """Return what else was fitted, as small JSON values."""
         return {}
@@ -168,7 +173,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
         self._require_fitted("save")
         settings = {
             name: _setting_to_json(name, value)
-            for name, value in self.get_params(deep=False).items()
+            for name, value in self._saved_settings().items()
         }
         metadata = {**self._metadata(), "kind": self._kind, "settings": settings}
         write_arrays(path, self._to_arrays(), metadata)
