@@ -18,9 +18,10 @@ from wyrm_py import errors
 from wyrm_py.arrayfile import (
     read_arrays,
     read_manifest,
-    require_writable,
+    verify,
     write_arrays,
 )
+from wyrm_py.atomic_file import require_writable
 
 DTYPES = "f8 f4 f2 i8 u8 i4 u4 i2 u2 i1 u1 ?".split()
 
@@ -99,6 +100,108 @@ def test_any_layout_and_byte_order_is_accepted(tmp_path):
         np.testing.assert_array_equal(array, table)
 
 
+def test_mapped_arrays_are_private_writable_and_the_same(tmp_path):
+    path = tmp_path / "file"
+    write_arrays(path, _arrays(), {"note": "x"})
+    content = path.read_bytes()
+    arrays, metadata = read_arrays(path, mmap=True)
+    assert metadata == {"note": "x"}
+    assert arrays.keys() == _arrays().keys()
+    for name, expected in _arrays().items():
+        assert type(arrays[name]) is np.ndarray
+        assert arrays[name].dtype == expected.dtype
+        assert arrays[name].shape == expected.shape
+        assert arrays[name].flags.aligned and arrays[name].flags.writeable
+        np.testing.assert_array_equal(arrays[name], expected)
+        arrays[name][...] = 1
+    assert path.read_bytes() == content
+    assert read_arrays(path)[0]["f4"][0, 0] == _arrays()["f4"][0, 0]
+
+
+def test_arrays_of_whole_cache_lines_begin_on_one(tmp_path):
+    arrays = _arrays() | {"lines": np.ones((3, 16), np.float32)}
+    arrays["bytes"] = np.ones(128, np.uint8)
+    write_arrays(tmp_path / "file", arrays, {})
+    mapped, _ = read_arrays(tmp_path / "file", mmap=True)
+    for name in ("lines", "bytes"):
+        assert mapped[name].ctypes.data % 64 == 0
+    assert list(mapped)[:3] == ["empty", "lines", "bytes"]
+
+
+def test_arrays_in_another_order_are_read_as_well(tmp_path):
+    arrays = {"a": np.arange(3, dtype=np.int8), "b": np.arange(2.0)}
+    listed, begin = {}, 0
+    for name, array in arrays.items():
+        code = {"i": "I8", "f": "F64"}[array.dtype.kind]
+        listed[name] = {"dtype": code, "shape": [len(array)]}
+    tensors = {
+        name: entry | {"sha256": hashlib.sha256(arrays[name].tobytes()).hexdigest()}
+        for name, entry in listed.items()
+    }
+    manifest = {"format": 1, "library": "0", "metadata": {}, "tensors": tensors}
+    header = {"__metadata__": _entry(manifest)}
+    for name, entry in listed.items():
+        end = begin + arrays[name].nbytes
+        header[name] = entry | {"data_offsets": [begin, end]}
+        begin = end
+    data = b"".join(array.tobytes() for array in arrays.values())
+    path = _write_raw(tmp_path / "file", header, data)
+    for mmap in (False, True):
+        found, _ = read_arrays(path, mmap=mmap)
+        assert found["b"].tolist() == [0, 1]  # at an odd place of the file
+        assert (found["b"] * 2).tolist() == [0, 2]
+
+
+def test_a_file_replaced_or_removed_while_mapped_stays_what_it_was(tmp_path):
+    path, count = tmp_path / "file", 100_000
+    write_arrays(path, {"a": np.arange(count)}, {})
+    mapped = read_arrays(path, mmap=True, verify=False)[0]["a"]
+    program = f"""
+import numpy
+from wyrm_py.arrayfile import write_arrays
+write_arrays({str(path)!r}, {{"a": numpy.zeros(3)}}, {{}})
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
+    assert read_arrays(path)[0]["a"].tolist() == [0, 0, 0]
+    path.unlink()
+    np.testing.assert_array_equal(mapped, np.arange(count))
+
+
+def test_a_file_far_larger_than_the_memory_is_mapped_at_once(tmp_path):
+    path, count = tmp_path / "file", 1 << 40  # 4 TiB, of which nothing is on disk
+    one = {"dtype": "F32", "shape": [count // 64, 64]}
+    manifest = {"format": 1, "library": "0", "metadata": {}}
+    entry = _entry(manifest | {"tensors": {"a": one | {"sha256": ""}}})
+    header = {"a": one | {"data_offsets": [0, 4 * count]}, "__metadata__": entry}
+    size = _write_raw(path, header).stat().st_size
+    with path.open("r+b") as file:
+        file.truncate(size + 4 * count)
+        file.seek(-4, os.SEEK_END)
+        file.write(np.float32(7).tobytes())
+    table = read_arrays(path, mmap=True, verify=False)[0]["a"]
+    assert table.shape == (count // 64, 64)
+    assert (table[0, 0], table[count // 64 - 1, 63]) == (0, 7)
+    with path.open("r+b") as file:
+        file.truncate(size + 4 * count - 1)
+    with pytest.raises(errors.CorruptCheckpointError, match="bytes are required"):
+        read_arrays(path)
+
+
+def test_a_damaged_content_is_found_by_verify_alone(tmp_path):
+    path = _small(tmp_path / "file")
+    assert verify(path) == read_manifest(path)
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    for mmap in (False, True):
+        with pytest.raises(errors.CorruptCheckpointError, match="'a' is damaged"):
+            read_arrays(path, mmap=mmap)
+        arrays, metadata = read_arrays(path, mmap=mmap, verify=False)
+        assert arrays["a"][:5].tolist() == [0, 1, 2, 3, 4] and metadata
+    with pytest.raises(errors.CorruptCheckpointError, match="'a' is damaged"):
+        verify(path)
+
+
 def test_large_arrays_are_written_in_chunks(tmp_path, monkeypatch):
     monkeypatch.setattr("wyrm_py.arrayfile._CHUNK", 64)
     arrays = _arrays()
@@ -122,6 +225,26 @@ def test_a_flipped_bit_anywhere_is_found(tmp_path):
             read_arrays(damaged)
 
 
+def test_what_is_not_verified_still_has_its_shapes(tmp_path):
+    original = _small(tmp_path / "file")
+    content, damaged = original.read_bytes(), tmp_path / "damaged"
+    rng, refused = np.random.default_rng(0), 0
+    for _ in range(3000):
+        changed = bytearray(content)
+        for _ in range(rng.integers(1, 4)):
+            changed[rng.integers(len(changed))] = rng.integers(256)
+        cut = rng.random() < 0.1
+        damaged.write_bytes(changed[: rng.integers(len(changed))] if cut else changed)
+        try:
+            arrays, metadata = read_arrays(damaged, mmap=True, verify=False)
+        except errors.CorruptCheckpointError:
+            refused += 1
+        else:
+            assert arrays["a"].shape == (6,) and arrays["a"].dtype == np.float32
+            assert metadata == {"note": "x"}
+    assert 1500 < refused < 3000
+
+
 def test_a_file_cut_anywhere_or_with_more_at_its_end_is_found(tmp_path):
     content = _small(tmp_path / "file").read_bytes()
     damaged = tmp_path / "damaged"
@@ -142,6 +265,20 @@ CRAFTED = {
     "overlap": {"a": F32, "b": F32},
     "hole": {"a": F32 | {"data_offsets": [8, 16]}},
     "unknown dtype": {"a": F32 | {"dtype": "O8"}},
+    "dtype a list": {"a": F32 | {"dtype": ["F32"]}},
+    "shape a number": {"a": F32 | {"shape": 2}},
+    "shape of floats": {"a": F32 | {"shape": [2.0]}},
+    "shape of truths": {"a": F32 | {"shape": [2, True]}},
+    "shape of many axes": {"a": F32 | {"shape": [2] + [1] * 100}},
+    "empty shape with huge axes": {
+        "a": {"dtype": "F32", "shape": [2**62, 4, 0], "data_offsets": [0, 0]}
+    },
+    "one offset": {"a": F32 | {"data_offsets": [0]}},
+    "number of many digits": b'{"a": ' + b"9" * 10_000 + b"}",
+    "metadata a list": {"a": F32, "__metadata__": [1]},
+    "entry a list": {"a": F32, "__metadata__": {"wyrm_py": [1]}},
+    "entry of half a character": {"a": F32, "__metadata__": {"wyrm_py": "\ud800 {}"}},
+    "array a number": {"a": 7},
     "no manifest": {"a": F32},
     "list": [1, 2],
     "not JSON": b"\x80\x04K\x01.",
@@ -173,13 +310,24 @@ CRAFTED = {
 
 
 @pytest.mark.parametrize("case", CRAFTED)
-def test_crafted_headers_are_refused(tmp_path, case):
-    path = _write_raw(tmp_path / "file", CRAFTED[case], bytes(16))
+@pytest.mark.parametrize("mmap", [False, True])
+@pytest.mark.parametrize("size", [0, 8, 16])
+def test_crafted_headers_are_refused(tmp_path, case, size, mmap):
+    path = _write_raw(tmp_path / "file", CRAFTED[case], bytes(size))
     with pytest.raises(errors.CorruptCheckpointError, match="cannot be loaded"):
-        read_arrays(path)
-    path = _write_raw(tmp_path / "file", CRAFTED[case], bytes(8))
-    with pytest.raises(errors.CorruptCheckpointError, match="cannot be loaded"):
-        read_arrays(path)
+        read_arrays(path, mmap=mmap, verify=False)
+
+
+@pytest.mark.parametrize("shape", [[2**62, 4, 0], [0, 2**64]])
+def test_empty_arrays_of_impossible_shapes_are_refused(tmp_path, shape):
+    one = {"dtype": "F32", "shape": shape}
+    manifest = {"format": 1, "library": "0", "metadata": {}}
+    entry = _entry(manifest | {"tensors": {"a": one | {"sha256": ""}}})
+    header = {"a": one | {"data_offsets": [0, 0]}, "__metadata__": entry}
+    path = _write_raw(tmp_path / "file", header)
+    for mmap in (False, True):
+        with pytest.raises(errors.CorruptCheckpointError, match="impossible shape"):
+            read_arrays(path, mmap=mmap)
 
 
 def test_a_header_said_to_be_huge_is_refused_before_memory_is_taken(tmp_path):

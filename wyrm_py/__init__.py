@@ -1,7 +1,7 @@
 """wyrm_py: your own sparse model, at the speed of C++, on all cores."""
 
 from wyrm_py import data, errors, evaluation, nn
-from wyrm_py.arrayfile import read_manifest
+from wyrm_py.arrayfile import read_manifest, verify
 from wyrm_py.checkpoint import load, load_model, save, save_model
 from wyrm_py.checkpointing import Checkpoint
 from wyrm_py.data.ragged import RaggedColumn
@@ -91,4 +91,5 @@ __all__ = [
     "schedules",
     "sparse_rows",
     "to_json",
+    "verify",
 ]

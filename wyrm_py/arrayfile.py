@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
+import mmap as memory_maps
 import os
-import secrets
+import sys
 from collections.abc import Iterator, Mapping
 from importlib import metadata as distributions
 from pathlib import Path
@@ -22,30 +24,18 @@ from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 
+from wyrm_py.array_header import CODES, LARGEST, Stored, read_header
+from wyrm_py.atomic_file import replacing, require_writable
 from wyrm_py.errors import CorruptCheckpointError, DataError, DTypeError
 
 _FORMAT = 1
 _ENTRY = "wyrm_py"
 _PENDING = "0" * 64  # a digest not known yet
 _CHUNK = 1 << 24  # bytes hashed and written at a time
-_LARGEST_HEADER = 100_000_000  # bytes: safetensors reads no longer one
-_DTYPES = {
-    np.dtype(np.float64): "F64",
-    np.dtype(np.float32): "F32",
-    np.dtype(np.float16): "F16",
-    np.dtype(np.int64): "I64",
-    np.dtype(np.uint64): "U64",
-    np.dtype(np.int32): "I32",
-    np.dtype(np.uint32): "U32",
-    np.dtype(np.int16): "I16",
-    np.dtype(np.uint16): "U16",
-    np.dtype(np.int8): "I8",
-    np.dtype(np.uint8): "U8",
-    np.dtype(np.bool_): "BOOL",
-}
-_CODES = frozenset(_DTYPES.values())
+# MAP_NORESERVE: files larger than the memory can be mapped, and read.
+_NO_RESERVE = 0x4000 if sys.platform == "linux" else 0
+_LINE = 64  # bytes of a cache line
 
 
 def write_arrays(
@@ -79,10 +69,9 @@ def write_arrays(
     """
     target = require_writable(path)
     plain = {name: _storable(name, array) for name, array in arrays.items()}
-    # Wider elements first, so that each array starts on a multiple of its width.
-    plain = dict(sorted(plain.items(), key=lambda pair: -pair[1].dtype.itemsize))
+    plain = dict(sorted(plain.items(), key=lambda pair: _place(pair[1])))
     _header(plain, dict.fromkeys(plain, _PENDING), metadata)  # refuse before writing
-    with _replacing(target) as file:
+    with replacing(target) as file:
         digests = dict.fromkeys(plain, _PENDING)
         file.write(_header(plain, digests, metadata))
         for name, array in plain.items():
@@ -92,13 +81,21 @@ def write_arrays(
 
 
 def read_arrays(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str], *, mmap: bool = False, verify: bool = True
 ) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """Read a file of `write_arrays`, checking every byte.
+    """Read a file of `write_arrays`.
 
     Parameters
     ----------
     path : str or path-like
+    mmap : bool
+        Map the file into memory instead of reading it: pages are read when they are
+        touched, and shared with other processes until they are written to. The file
+        itself never changes, and may be replaced by `write_arrays` meanwhile; who
+        shortens it in place takes the memory away.
+    verify : bool
+        Compare the content of every array with its digest, which reads all of it.
+        Header, sizes and manifest are checked in any case.
 
     Returns
     -------
@@ -114,12 +111,41 @@ def read_arrays(
     OSError
         If the file cannot be read.
     """
-    with _opened(path) as (file, manifest):
-        tensors = manifest["tensors"]
-        arrays = {
-            name: _read(Path(path), file, name, tensors[name]) for name in tensors
-        }
+    source = Path(path)
+    with _opened(source) as (file, manifest, stored):
+        arrays = _arrays(source, file, stored, mmap)
+    if verify:
+        _compare(source, arrays, manifest)
     return arrays, manifest["metadata"]
+
+
+def verify(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Check every byte of a file against its digests; return its manifest.
+
+    For files that were loaded by memory map, which does not read all of them.
+
+    Parameters
+    ----------
+    path : str or path-like
+        A file of `save`, `save_model` or of an estimator.
+
+    Returns
+    -------
+    dict
+        As `read_manifest` gives it.
+
+    Raises
+    ------
+    CorruptCheckpointError
+        If the file is damaged, truncated, of a newer format or not ours.
+    OSError
+        If the file cannot be read.
+    """
+    source = Path(path)
+    with _opened(source) as (file, manifest, stored):
+        arrays = _arrays(source, file, stored, mmap=True)
+    _compare(source, arrays, manifest)
+    return manifest
 
 
 def read_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -128,7 +154,7 @@ def read_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
     Parameters
     ----------
     path : str or path-like
-        A file of `save`, `save_model` or of a recommender.
+        A file of `save`, `save_model` or of an estimator.
 
     Returns
     -------
@@ -144,80 +170,33 @@ def read_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
     OSError
         If the file cannot be read.
     """
-    with _opened(path) as (_, manifest):
+    with _opened(Path(path)) as (_, manifest, _stored):
         return manifest
 
 
 @contextlib.contextmanager
-def _opened(path: str | os.PathLike[str]) -> Iterator[tuple[Any, dict[str, Any]]]:
-    """Give an open file with its manifest, checked."""
-    source = Path(path)
-    with source.open("rb"):
-        pass  # a missing file, a folder or one without permission: its own OSError
-    try:
-        with safe_open(source, framework="np") as file:
-            manifest = _manifest(source, (file.metadata() or {}).get(_ENTRY))
-            if sorted(manifest["tensors"]) != sorted(file.keys()):
-                raise _corrupt(source, "its arrays are not those of its manifest")
-            yield file, manifest
-    except SafetensorError as error:
-        raise _corrupt(source, str(error)) from error
-
-
-def require_writable(path: str | os.PathLike[str]) -> Path:
-    """Return the path a file would be written to, or raise the OSError that would come.
-
-    Call it before long work whose result goes to `path`.
-
-    Raises
-    ------
-    OSError
-        FileNotFoundError, NotADirectoryError, PermissionError, ...: if the folder
-        is missing or nothing can be written there.
-    IsADirectoryError
-        If the path itself is a folder.
-    """
-    target = Path(os.path.realpath(path))
-    if target.is_dir():
-        raise IsADirectoryError(f"{target}: a file is to be written, this is a folder.")
-    try:
-        descriptor, probe = _create_beside(target)
-    except OSError as error:
-        raise type(error)(
-            error.errno,
-            f"{error.strerror}: a folder that can be written to is required",
-            str(target.parent),
-        ) from error
-    os.close(descriptor)
-    probe.unlink()
-    return target
-
-
-def _create_beside(target: Path) -> tuple[int, Path]:
-    name = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
-    return os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666), name
-
-
-@contextlib.contextmanager
-def _replacing(target: Path) -> Iterator[IO[bytes]]:
-    """Give a file to write that takes the target's place once all is on disk."""
-    descriptor, temporary = _create_beside(target)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
-    except BaseException as error:
-        temporary.unlink(missing_ok=True)
-        error.add_note(f"{target} was not written and is as it was before.")
-        raise
-    if os.name == "posix":  # the rename itself must reach the disk too
-        folder = os.open(target.parent, os.O_RDONLY)
+def _opened(
+    source: Path,
+) -> Iterator[tuple[io.BufferedReader, dict[str, Any], dict[str, Stored]]]:
+    """Give an open file, its manifest and where its arrays are, checked."""
+    with source.open("rb") as file:
         try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+            entries, stored = read_header(file)
+        except ValueError as error:
+            raise _corrupt(source, str(error)) from error
+        manifest = _manifest(source, entries.get(_ENTRY))
+        listed = manifest["tensors"]
+        if stored.keys() != listed.keys():
+            raise _corrupt(source, "its arrays are not those of its manifest")
+        for name, one in stored.items():
+            if [one.code, [*one.shape]] != [
+                listed[name]["dtype"],
+                listed[name]["shape"],
+            ]:
+                raise _corrupt(
+                    source, f"shape or dtype of {name!r} differs from the manifest"
+                )
+        yield file, manifest, stored
 
 
 def _storable(name: str, array: NDArray[Any]) -> NDArray[Any]:
@@ -226,12 +205,20 @@ def _storable(name: str, array: NDArray[Any]) -> NDArray[Any]:
         raise DataError(
             f"write_arrays: {name!r} is reserved or not valid text. Rename the array."
         )
-    if array.dtype.newbyteorder("=") not in _DTYPES:
+    if array.dtype.newbyteorder("=") not in CODES:
         raise DTypeError(
             f"write_arrays: numbers or booleans are required, {name!r} has dtype "
             f"{array.dtype}."
         )
     return array
+
+
+def _place(array: NDArray[Any]) -> tuple[bool, int]:
+    """Order arrays so that each begins on a multiple of the width of its elements.
+
+    The first ones are of whole cache lines, as the header is, and begin on one.
+    """
+    return array.nbytes % _LINE != 0, -array.dtype.itemsize
 
 
 def _header(
@@ -242,7 +229,7 @@ def _header(
     """Return the head of the file; its length does not depend on the digests."""
     tensors, entries, offset = {}, {}, 0
     for name, array in arrays.items():
-        code = _DTYPES[array.dtype.newbyteorder("=")]
+        code = CODES[array.dtype.newbyteorder("=")]
         kind = {"dtype": code, "shape": list(array.shape)}
         entries[name] = kind | {"data_offsets": [offset, offset + array.nbytes]}
         tensors[name] = kind | {"sha256": digests[name]}
@@ -259,10 +246,10 @@ def _header(
         raise DTypeError(f"write_arrays: metadata must be JSON: {error}.") from error
     entry = {_ENTRY: f"{_digest(text)} {text}"}
     body = json.dumps({"__metadata__": entry, **entries}).encode()
-    body += b" " * (-len(body) % 8)
-    if len(body) > _LARGEST_HEADER:
+    body += b" " * (-(8 + len(body)) % _LINE)
+    if len(body) > LARGEST:
         raise DataError(
-            f"write_arrays: names and metadata may take {_LARGEST_HEADER:,} bytes, "
+            f"write_arrays: names and metadata may take {LARGEST:,} bytes, "
             f"got {len(body):,}. Keep long lists in arrays."
         )
     return len(body).to_bytes(8, "little") + body
@@ -285,8 +272,8 @@ def _write(file: IO[bytes], array: NDArray[Any]) -> str:
     return digest.hexdigest()
 
 
-def _manifest(source: Path, entry: str | None) -> dict[str, Any]:
-    if entry is None:
+def _manifest(source: Path, entry: Any) -> dict[str, Any]:
+    if not isinstance(entry, str):
         raise _corrupt(source, "it was not written by wyrm_py")
     digest, _, text = entry.partition(" ")
     if digest != _digest(text):
@@ -309,21 +296,52 @@ def _manifest(source: Path, entry: str | None) -> dict[str, Any]:
     return manifest
 
 
-def _read(source: Path, file: Any, name: str, listed: dict[str, Any]) -> NDArray[Any]:
-    """Return one array after comparing it with its line in the manifest."""
-    stored = file.get_slice(name)
-    found = [stored.get_dtype(), stored.get_shape()]
-    if found != [listed["dtype"], listed["shape"]] or found[0] not in _CODES:
-        raise _corrupt(source, f"shape or dtype of {name!r} differs from the manifest")
-    array: NDArray[Any] = file.get_tensor(name)
-    content: Any = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-    if hashlib.sha256(content).hexdigest() != listed["sha256"]:
-        raise _corrupt(source, f"the content of {name!r} is damaged")
+def _arrays(
+    source: Path, file: io.BufferedReader, stored: Mapping[str, Stored], mmap: bool
+) -> dict[str, NDArray[Any]]:
+    content = None
+    if mmap:
+        flags = memory_maps.MAP_PRIVATE | _NO_RESERVE
+        access = memory_maps.PROT_READ | memory_maps.PROT_WRITE
+        content = memory_maps.mmap(file.fileno(), 0, flags=flags, prot=access)
+    return {
+        name: _array(source, name, one, file, content) for name, one in stored.items()
+    }
+
+
+def _array(
+    source: Path,
+    name: str,
+    one: Stored,
+    file: io.BufferedReader,
+    content: memory_maps.mmap | None,
+) -> NDArray[Any]:
+    """Return an array over a mapped file, or read from an open one."""
+    try:
+        if content is not None and one.end > one.begin:
+            return np.ndarray(one.shape, one.dtype, content, one.begin)
+        array: NDArray[Any] = np.empty(one.shape, one.dtype)
+    except ValueError as error:  # of more elements than there can be, all empty
+        raise _corrupt(source, f"{name!r} has an impossible shape") from error
+    file.seek(one.begin)
+    content_bytes: Any = array.reshape(-1).view(np.uint8)
+    if file.readinto(content_bytes) != one.end - one.begin:
+        raise _corrupt(source, "it was cut off while it was read")
     return array
 
 
+def _compare(
+    source: Path, arrays: Mapping[str, NDArray[Any]], manifest: Mapping[str, Any]
+) -> None:
+    """Raise a CorruptCheckpointError for the first array with another digest."""
+    for name, array in arrays.items():
+        content: Any = array.reshape(-1).view(np.uint8)
+        if hashlib.sha256(content).hexdigest() != manifest["tensors"][name]["sha256"]:
+            raise _corrupt(source, f"the content of {name!r} is damaged")
+
+
 def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
 def _corrupt(source: Path, reason: str) -> CorruptCheckpointError:

@@ -25,7 +25,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from wyrm_py.arrayfile import read_arrays, require_writable, write_arrays
+from wyrm_py.arrayfile import read_arrays, write_arrays
+from wyrm_py.atomic_file import require_writable
 from wyrm_py.description import Known, build, describe, known_in
 from wyrm_py.engines.plan import require_optimizer
 from wyrm_py.errors import (
