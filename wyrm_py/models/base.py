@@ -155,7 +155,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the settings and what was fitted to one file, without pickle.
 
-        The file is replaced atomically. Ids that are not integers are kept as text.
+        The file is replaced atomically. Ids keep their type.
 
         Parameters
         ----------
@@ -179,12 +179,18 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
         write_arrays(path, self._to_arrays(), metadata)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Read what `save` wrote.
+    def load(cls, path: str | os.PathLike[str], *, verify: bool = False) -> Self:
+        """Map what `save` wrote into memory: at once, whatever the size.
+
+        The arrays are private and writable; the file never changes, and may be
+        replaced by `save` meanwhile.
 
         Parameters
         ----------
         path : str or path-like
+        verify : bool
+            Check every byte against its digest, as `wp.verify` does, which reads the
+            whole file. Header, sizes and manifest are checked in any case.
 
         Raises
         ------
@@ -193,7 +199,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
         OSError
             The file cannot be read.
         """
-        arrays, metadata = read_arrays(path)
+        arrays, metadata = read_arrays(path, mmap=True, verify=verify)
         if metadata.get("kind") != cls._kind:
             raise CorruptCheckpointError(
                 f"{path} holds {metadata.get('kind')!r}, a {cls.__name__} needs "
