@@ -46,6 +46,10 @@ class Learned:
         self.examples, self.watched = chunk.count, chunk.watched
         self._weight, self._parts = chunk.count * chunk.mean_weight, parts
 
+    def is_done(self) -> bool:
+        """Whether the chunk is done, so that `loss` will not wait."""
+        return all(part.done() for part in self._parts)
+
     def loss(self) -> float:
         """Wait for the chunk; return the mean loss from before its updates.
 
@@ -143,6 +147,11 @@ class Learner:
         self._parts = 0
         self._pool: ThreadPoolExecutor | None = None
         self._waiting: deque[Learned] = deque()
+
+    @property
+    def inputs(self) -> list[Node]:
+        """The nodes that `learn` needs a column of."""
+        return list(self._plan.leaves())
 
     @property
     def source(self) -> str:
@@ -335,7 +344,7 @@ class Learner:
         return total
 
     def _busy(self) -> bool:
-        return any(not one.done() for held in self._waiting for one in held._parts)
+        return not all(held.is_done() for held in self._waiting)
 
 
 def _settle(learned: Learned) -> None:

@@ -76,7 +76,7 @@ class Generator:
         self.settings = settings
         with symbolic():
             self.loss = plan.root.sum() if optimizer is not None else plan.root
-        ends = [self.loss, *plan.ends()]
+        ends = [*plan.watched, self.loss, *plan.ends()]  # a step may end early
         self.everything = everything = topological_order(ends)
         live = set(topological_order(ends, shapes=False))
         self.extents = Extents.of(everything, settings.batched)
