@@ -75,8 +75,8 @@ def test_recommend_prints_unseen_items_best_first(model, table, capsys):
     scores = [float(score) for _, score in rows]
     assert scores == sorted(scores, reverse=True)
     loaded = FactorizationRecommender.load(model)
-    code = loaded.users_.code("user7")
-    seen = {loaded.items_.ids[k] for k in loaded.seen_[[code]].indices}
+    (begin, end), met = loaded.seen_.of_users(loaded.users_.codes(["user7"]))
+    seen = set(loaded.items_.take(met[begin:end]))
     assert seen
     assert seen.isdisjoint(item for item, _ in rows)
 

@@ -27,6 +27,7 @@ LAYERS = {
     "values": "what leaves and columns accept",
     "leaves": "the nodes a graph starts from",
     "samplers": "index nodes that draw",
+    "known_items": "index nodes over what a user knows",
     "sparse_rows": "rows of a constant CSR matrix, chosen inside a graph",
     "recurrence": "loops over sequences",
     "engines": "how a plan runs",

@@ -14,10 +14,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import typer
 from rich.console import Console
 
-from wyrm_py.arrayfile import require_writable
+from wyrm_py.atomic_file import require_writable
 from wyrm_py.console import results_table, summary
 from wyrm_py.data.readers import read_ratings
 from wyrm_py.data.split import positives, random_split
@@ -207,16 +208,9 @@ def fit_command(
     hidden, wanted = seen.csr(), test.csr()
     baseline = popularity_metrics(train.csr(), wanted, seen=hidden)  # checks the data
     recommender = FactorizationRecommender(
-        model,
-        width,
-        epochs,
-        learning_rate,
-        l2,
-        n_jobs=jobs,
-        backend="threads",  # as fast as processes, and a second sooner at work
-        random_state=seed,
+        model, width, epochs, learning_rate, l2, n_jobs=jobs, random_state=seed
     )
-    recommender.fit(train, seen, progress=True)
+    recommender.fit(train, seen=seen, progress=True)
     tables = recommender.user_vectors_, recommender.item_vectors_
     measured = ranking_metrics(*tables, hidden, wanted, recommender.item_biases_)
     recommender.save(output)
@@ -252,7 +246,13 @@ def recommend_command(
     """Print a user's best unseen items, one a line: id, score, title, cut by tabs."""
     recommender = FactorizationRecommender.load(model)
     names = {} if titles is None else read_titles(titles)
-    for item, score in recommender.recommend(user, top, include_seen):
+    code = recommender.users_.find(user)
+    best = recommender.recommend(
+        recommender.users_.take([code])[0], top, not include_seen
+    )
+    for item, score in zip(*best, strict=True):
+        if score == -np.inf:  # there are no more
+            break
         fields = [str(item), f"{score:.4f}"]
         if titles is not None:
             fields.append(names.get(str(item), "?"))

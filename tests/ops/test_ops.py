@@ -23,6 +23,8 @@ ELSEWHERE = {
     "SampleUpTo": "draws; test_sampling.py",
     "SamplePopular": "draws; test_sampling.py",
     "SampleWarp": "draws; test_sampling.py",
+    "SampleKnown": "draws; test_known_items.py",
+    "KthBest": "chooses rows; test_known_items.py",
     "Scan": "a loop; test_scan.py",
     "Repeat": "makes states of a batch; test_scan.py",
     "Uncut": "cuts gradients of a loop; test_scan.py",

@@ -1,277 +1,429 @@
-"""The recommender around the factorisation losses: fit, recommend, save and load."""
+"""The recommender around the factorisation losses: its settings, fit, score, files.
 
-import os
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal, Self
+The losses are graphs in factorization.py; what a fitted model answers stands in
+answers.py, what it learns of new users and items in newcomers.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import scipy.sparse
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from wyrm_py.arrayfile import read_arrays, write_arrays
 from wyrm_py.data.ids import IdMap
 from wyrm_py.data.interactions import Interactions
-from wyrm_py.errors import (
-    CorruptCheckpointError,
-    NotFittedError,
-    SettingError,
-    ShapeError,
-)
-from wyrm_py.leaves import IndexInputNode, ParameterNode
-from wyrm_py.models.factorization import LOSSES, Loss, Tables
-from wyrm_py.optim import Adagrad
-from wyrm_py.parallel.fit import fit
-from wyrm_py.parallel.history import History
+from wyrm_py.errors import DataError, SettingError, ShapeError
+from wyrm_py.evaluation import ranking_metrics
+from wyrm_py.leaves import IndexInputNode, InputNode, ParameterNode, SparseInputNode
+from wyrm_py.models.factorization import LOSSES, Example, Loss, Model, Side
+from wyrm_py.models.features import FeatureVectors, feature_rows, with_identity
+from wyrm_py.models.newcomers import Newcomers
+from wyrm_py.models.seen import Seen
+from wyrm_py.nodes import Node
+from wyrm_py.optim import Optimizer
+from wyrm_py.optim.schedules import Schedule
+from wyrm_py.samplers import sample_popular, sample_uniform, sample_warp
 
-_KIND = "factorization"
+Sampler = Callable[[Node, Any, Node], Node]
+Floats = NDArray[np.float32]
+Codes = NDArray[np.int64]
+
+SAMPLERS = ("uniform", "popular")
+_ARRAYS = ("user_vectors", "user_biases", "item_vectors", "item_biases")
 
 
-@dataclass
-class FactorizationRecommender:
-    """Recommend items by the inner product of user and item vectors plus a bias.
+@dataclass(eq=False, repr=False)
+class FactorizationRecommender(Newcomers):
+    """Recommend items by the inner product of user and item vectors plus biases.
 
     Parameters
     ----------
-    loss : {"bpr", "warp", "logistic"}
-        WARP ranks best at the top; BPR and logistic train faster.
+    loss : "warp", "warp-kos", "bpr", "hinge", "logistic" or "squared"
+        WARP ranks best at the top; BPR, hinge and logistic train faster; k-OS WARP
+        looks at the `k`-th best of `n` of a user's items. To all of these each
+        interaction is a positive, whatever its rating; squared predicts ratings.
     width : int >= 1
         Number of factors, D.
-    epochs : int >= 0
-    learning_rate : float > 0, or None
-        Of Adagrad; None takes the loss's own default, as for l2.
-    l2 : float >= 0, or None
-        Penalty on the rows of each example.
+    epochs, learning_rate, l2, optimizer, n_jobs, backend, random_state
+        See `Estimator`. l2 is a penalty on the rows of each example.
     initial_scale : float >= 0
         Standard deviation of the first vectors; biases start at zero.
-    n_jobs : int
-        Workers; -1 is one a core. With one worker a seed gives one result.
-    backend : {"processes", "threads"}
-    random_state : int or None
+    sampler : "uniform", "popular" or a function
+        How bpr, hinge and logistic draw wrong items. A function of (item, known, user)
+        returns an index node of the shape of `item`; `known`, a scipy CSR matrix of
+        the users' own items, is there to be passed on to `wp.sample_uniform` or others.
+    popularity_power : float >= 0
+        "popular" draws in proportion to the number of interactions to this power.
+    max_tries : int >= 1
+        Items that WARP looks at, at most, to find one that ranks too high.
+    k, n : int, 1 <= k <= n
+        Of k-OS WARP.
+    identity : bool
+        With features, users and items also have a vector each of their own.
 
     Attributes
     ----------
     user_vectors_, item_vectors_ : float32 arrays, shape (U, D) and (I, D)
-    item_biases_ : float32 array, shape (I,)
+        Whole representations: what features add is in them.
+    user_biases_, item_biases_ : float32 arrays, shape (U,) and (I,)
+        Those of users are zeros but with logistic and squared loss.
+    mean_ : float
+        Of the ratings with squared loss, else zero.
     users_, items_ : IdMap
-    seen_ : scipy CSR array, shape (U, I)
-        What is left out of recommendations.
+    user_features_, item_features_ : FeatureVectors, or None
+    context_vectors_ : float32 array, shape (C, D), or None
+    seen_ : Seen
+        What `recommend` leaves out.
     history_ : History
         Not kept in files.
+
+    Notes
+    -----
+    score = user vector . item vector + item bias + user bias + mean.
     """
+
+    _kind: ClassVar[str] = "factorization"
 
     loss: str = "warp"
     width: int = 32
     epochs: int = 10
-    learning_rate: float | None = None
+    learning_rate: float | Schedule | None = None
     l2: float | None = None
+    optimizer: str | Optimizer = "adagrad"
     initial_scale: float = 0.05
+    sampler: str | Sampler = "uniform"
+    popularity_power: float = 0.75
+    max_tries: int = 10
+    k: int = 5
+    n: int = 10
+    identity: bool = True
     n_jobs: int = 1
-    backend: Literal["processes", "threads"] = "processes"
+    backend: Literal["processes", "threads"] = "threads"
     random_state: int | None = None
+
+    # -- training -------------------------------------------------------------------
 
     def fit(
         self,
-        ratings: Interactions,
+        interactions: Any,
+        y: ArrayLike | None = None,
         seen: Interactions | None = None,
-        callbacks: Sequence[Callable[[History], object]] = (),
+        user_features: Any = None,
+        item_features: Any = None,
+        context: Any = None,
         progress: bool = False,
+        **training: Any,
     ) -> Self:
-        """Train on positives: each rating counts as one, whatever its value.
+        """Train on interactions, from the beginning.
 
         Parameters
         ----------
-        ratings : Interactions
-            The positives (see `data.split.positives`).
+        interactions : Interactions, or what `Interactions.of` takes
+            Users are numbered in the order of its `user_ids`, items in that of its
+            `item_ids`. Its weights multiply the loss of each interaction.
+        y : finite numbers, shape (N,), or None
+            Ratings, in place of those of the interactions.
         seen : Interactions over the same ids, or None
-            What `recommend` leaves out; by default the positives.
-        callbacks, progress
-            As for `wp.fit`.
+            What `recommend` leaves out; by default the interactions.
+        user_features, item_features : sparse matrices, (U, F) and (I, G), or None
+            A row for each id, in that order.
+        context : sparse matrix, shape (N, C), or None
+            What is known of each event (time of day, device, ...); it adds to the
+            user's vector.
+        progress : bool
+        training
+            Other settings of `wp.fit`: callbacks, validation, checkpoints, ...
 
         Raises
         ------
         SettingError
             A setting is impossible.
         ShapeError
-            `seen` has other users or items.
+            Features, context or `seen` are of other users, items or events.
+        DTypeError, DataError
+            Features are not numbers, or not finite.
         DivergenceError
             The learning rate is too high for the data.
         """
         loss = self._checked_loss()
-        known = ratings.csr()
-        seen_items = known if seen is None else seen.csr()
-        if seen_items.shape != known.shape:
-            raise ShapeError(
-                f"fit: seen must have the {known.shape[0]} users and {known.shape[1]} "
-                f"items of the ratings, got {seen_items.shape}."
-            )
-        tables = self._first_tables(ratings)
-        user, item = IndexInputNode([0]), IndexInputNode([0])
-        history = fit(
-            loss.graph(tables, user, item, _without_full_rows(known)),
-            Adagrad(
-                loss.learning_rate
-                if self.learning_rate is None
-                else self.learning_rate,
-                l2=loss.l2 if self.l2 is None else self.l2,
-            ),
-            inputs={user: ratings.users, item: ratings.items},
-            epochs=self.epochs,
-            n_jobs=self.n_jobs,
-            backend=self.backend,
-            random_state=self.random_state,
-            callbacks=callbacks,
+        optimizer = self._make_optimizer(loss.optimizer)
+        data = _with_ratings(_of(interactions), y)
+        seen_items = Seen.of(_seen_of(seen, data).csr())
+        events = _rows("context", context, len(data), "interactions")
+        model = self._first_model(data, user_features, item_features, events)
+        counts = np.bincount(data.items, minlength=data.n_items)
+        node, inputs = self._loss_and_inputs(loss, model, data, counts)
+        if model.event is not None:
+            inputs[model.event] = events
+        self._train(
+            node,
+            optimizer,
+            inputs,
+            weights=data.weights,
             progress=progress,
+            **training,
         )
-        self.user_vectors_ = tables.users.value.copy()
-        self.item_vectors_ = tables.items.value.copy()
-        self.item_biases_ = tables.biases.value[:, 0].copy()
-        self.users_ = IdMap(ratings.user_ids, "user")
-        self.items_ = IdMap(ratings.item_ids, "item")
-        self.seen_ = seen_items
-        self.history_ = history
+        self.users_ = IdMap(data.user_ids, "user")
+        self.items_ = IdMap(data.item_ids, "item")
+        self.seen_, self.mean_ = seen_items, _mean(loss, data)
+        self._keep(model)
         return self
 
-    def recommend(
-        self, user: object, top: int = 10, include_seen: bool = False
-    ) -> list[tuple[Any, float]]:
-        """Return the best items for a user, best first, as (id, score).
+    def _first_model(
+        self, data: Interactions, user_features: Any, item_features: Any, events: Any
+    ) -> Model:
+        """Return random vectors and zero biases, and features checked."""
+        rng = np.random.default_rng(self.random_state)
+
+        def table(rows: int, scale: float, name: str) -> ParameterNode:
+            values = rng.standard_normal((rows, self.width), np.float32)
+            return ParameterNode(values * np.float32(scale), name=f"{name} vectors")
+
+        def side(name: str, ids: int, given: Any) -> Side:
+            features = _rows(f"{name}_features", given, ids, f"{name}s")
+            if features is not None and self.identity:
+                features = with_identity(features)
+            rows = ids if features is None else features.shape[1]
+            biases = ParameterNode(np.zeros((rows, 1)), name=f"{name} biases")
+            return Side(table(rows, self.initial_scale, name), biases, features)
+
+        users = side("user", data.n_users, user_features)
+        items = side("item", data.n_items, item_features)
+        if events is None:
+            return Model(users, items)
+        context = table(events.shape[1], 0.0, "context")
+        return Model(users, items, context, SparseInputNode(events[:1]))
+
+    def _loss_and_inputs(
+        self, loss: Loss, model: Model, data: Interactions, counts: NDArray[np.int64]
+    ) -> tuple[Node, dict[Any, Any]]:
+        """Return the loss of one interaction, and the columns it reads.
+
+        `counts`, shape (I,), is how popular items are.
+        """
+        own = data.csr()
+        user, item, rating = (
+            IndexInputNode([0]),
+            IndexInputNode([0]),
+            InputNode([[0.0]]),
+        )
+        others = {"known": _without_full_rows(own), "user": user}
+
+        def draw(like: Node) -> Node:
+            if callable(self.sampler):
+                return self.sampler(like, others["known"], user)
+            if self.sampler == "popular":
+                weights = counts.astype(np.float64) ** self.popularity_power
+                return sample_popular(like, weights, **others)
+            return sample_uniform(like, data.n_items, **others)
+
+        def search(taste: Node, better: Node) -> tuple[Node, Node]:
+            items = model.items
+            return sample_warp(
+                *(taste, items.vectors, better, items.biases),
+                features=items.features,
+                max_tries=self.max_tries,
+                **others,
+            )
+
+        example = Example(user, item, rating, draw, search, own, self.k, self.n)
+        columns: dict[str, tuple[Node, Any]] = {
+            "user": (user, data.users),
+            "item": (item, data.items),
+            "rating": (rating, data.ratings - np.float32(_mean(loss, data))),
+        }
+        return loss.graph(model, example), dict(columns[name] for name in loss.reads)
+
+    def _keep(self, model: Model) -> None:
+        """Take what was learned out of the graph."""
+        for name, side in (("user", model.users), ("item", model.items)):
+            vectors, biases = side.vectors.value.copy(), side.biases.value[:, 0].copy()
+            features = None
+            if side.features is not None:
+                count = side.features.shape[0]
+                features = FeatureVectors.split(vectors, biases, count, self.identity)
+                vectors, biases = side.features @ vectors, side.features @ biases
+            setattr(self, f"{name}_vectors_", vectors)
+            setattr(self, f"{name}_biases_", biases)
+            setattr(self, f"{name}_features_", features)
+        table = model.context_vectors
+        self.context_vectors_ = None if table is None else table.value.copy()
+
+    def _checked_loss(self) -> Loss:
+        name = type(self).__name__
+        for setting, options in (("loss", LOSSES), ("sampler", SAMPLERS)):
+            given = getattr(self, setting)
+            if isinstance(given, str) and given in options:
+                continue
+            if setting == "sampler" and callable(given):
+                continue
+            or_function = " or a function" * (setting == "sampler")
+            raise SettingError(
+                f"{name}: {setting} must be one of {', '.join(options)}{or_function}, "
+                f"got {given!r}."
+            )
+        for setting in ("width", "max_tries", "k", "n"):
+            given = getattr(self, setting)
+            whole = isinstance(given, int | np.integer) and not isinstance(given, bool)
+            if not whole or given < 1:
+                raise SettingError(
+                    f"{name}: {setting} must be an integer of at least one, got "
+                    f"{given!r}."
+                )
+        if self.k > self.n:
+            raise SettingError(
+                f"{name}: k must be at most n, the items it is chosen among, got "
+                f"k={self.k} and n={self.n}."
+            )
+        for setting in ("initial_scale", "popularity_power"):
+            given = getattr(self, setting)
+            if not 0 <= given < np.inf:
+                raise SettingError(
+                    f"{name}: {setting} must be zero or more, got {given!r}."
+                )
+        return LOSSES[self.loss]
+
+    # -- measuring ------------------------------------------------------------------
+
+    def score(self, interactions: Any, y: ArrayLike | None = None) -> float:
+        """Return how good the model is on interactions: higher is better.
+
+        With squared loss minus the root of the mean squared error, where new users
+        and items are predicted without them. Else the mean AUC over users: the
+        interactions are the positives, users and items not in the training data are
+        left out, and so are other items that the user has seen.
 
         Parameters
         ----------
-        user : id, matched by its text
-        top : int >= 1
-            Fewer are returned if there are not as many.
-        include_seen : bool
-            Also items the user has already seen.
+        interactions, y
+            As for `fit`.
 
         Raises
         ------
         NotFittedError
             The model was neither fitted nor loaded.
-        UnknownIdError
-            The user was not in the training data.
-        SettingError
-            `top` is below one.
+        DataError
+            No interaction has both a user and an item of the training data.
         """
-        self._require_fitted("recommend")
-        if top < 1:
-            raise SettingError(f"recommend: top must be 1 or more, got {top}.")
-        row = int(self.users_.require([user], "recommend")[0])
-        scores = self.item_vectors_ @ self.user_vectors_[row] + self.item_biases_
-        candidates = np.ones(len(scores), bool)
-        if not include_seen:
-            begin, end = self.seen_.indptr[row : row + 2]
-            candidates[self.seen_.indices[begin:end]] = False
-        items = np.flatnonzero(candidates)
-        if top < len(items):
-            items = items[np.argpartition(-scores[items], top - 1)[:top]]
-        best = items[np.lexsort((items, -scores[items]))]
-        return [(self.items_.ids[i], float(scores[i])) for i in best]
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the model to one file, atomically and without pickle.
-
-        Ids that are not integers are kept as their text.
-
-        Raises
-        ------
-        NotFittedError
-            There is nothing to save yet.
-        OSError
-            The file cannot be written.
-        """
-        self._require_fitted("save")
-        arrays = {
-            "user_vectors": self.user_vectors_,
-            "item_vectors": self.item_vectors_,
-            "item_biases": self.item_biases_,
-            "seen.starts": self.seen_.indptr.astype(np.int64),
-            "seen.items": self.seen_.indices.astype(np.int32),
-            **self.users_.to_arrays(),
-            **self.items_.to_arrays(),
-        }
-        write_arrays(path, arrays, {"kind": _KIND, "settings": asdict(self)})
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Read a model written by `save`.
-
-        Raises
-        ------
-        CorruptCheckpointError
-            The file is damaged, or not one of these models.
-        OSError
-            The file cannot be read.
-        """
-        arrays, metadata = read_arrays(path)
-        if metadata.get("kind") != _KIND:
-            raise CorruptCheckpointError(
-                f"{path} holds {metadata.get('kind')!r}, not a recommender. Give a "
-                "file made by `wyrm fit` or `FactorizationRecommender.save`."
+        self._require_fitted("score")
+        data = _with_ratings(_of(interactions), y)
+        users = self.users_.codes(data.user_ids)[data.users]
+        items = self.items_.codes(data.item_ids)[data.items]
+        if LOSSES[self.loss].is_explicit:
+            errors = data.ratings - self._predicted(users, items)
+            return -float(np.sqrt(np.average(errors**2, weights=data.weights)))
+        both = (users >= 0) & (items >= 0)
+        if not both.any():
+            raise DataError(
+                "score: interactions of users and items of the training data are "
+                f"required, got none among {len(data)}."
             )
-        try:
-            model = cls(**metadata["settings"])
-            model._take(arrays)
-        except (KeyError, TypeError, ValueError) as error:
-            raise CorruptCheckpointError(
-                f"{path}: the parts of the model do not fit together ({error})."
-            ) from error
-        return model
+        shape = len(self.users_), len(self.items_)
+        ones = np.ones(int(both.sum()), np.float32)
+        wanted = scipy.sparse.csr_array((ones, (users[both], items[both])), shape)
+        wanted.sum_duplicates()
+        seen = self.seen_.csr(shape[1])
+        return ranking_metrics(
+            *(self.user_vectors_, self.item_vectors_),
+            train=seen - seen.multiply(wanted > 0),
+            test=wanted,
+            item_biases=self.item_biases_,
+            n_jobs=self.n_jobs,
+        ).auc
 
-    def _take(self, arrays: dict[str, NDArray[Any]]) -> None:
-        self.user_vectors_ = arrays["user_vectors"]
-        self.item_vectors_ = arrays["item_vectors"]
-        self.item_biases_ = arrays["item_biases"]
+    def _predicted(self, users: Codes, items: Codes) -> Floats:
+        """Return predictions by codes; -1 counts as nothing known."""
+        known = (users >= 0) & (items >= 0)
+        found = np.full(len(users), self.mean_, np.float32)
+        found += np.where(users >= 0, self.user_biases_[users], 0)
+        found += np.where(items >= 0, self.item_biases_[items], 0)
+        pairs = self.user_vectors_[users[known]], self.item_vectors_[items[known]]
+        found[known] += np.einsum("nd,nd->n", *pairs)
+        return found
+
+    def _tastes(
+        self, who: str, users: Codes, features: Any
+    ) -> tuple[Floats, Floats | np.float32]:
+        """Return vectors and what is added to all scores: see `Answers`."""
+        if features is None:
+            vectors, biases = self.user_vectors_[users], self.user_biases_[users]
+        elif self.user_features_ is None:
+            return super()._tastes(who, users, features)
+        else:
+            vectors, biases = self.user_features_.of(who, "features", features, users)
+        return vectors, biases + np.float32(self.mean_)
+
+    # -- files ----------------------------------------------------------------------
+
+    def _to_arrays(self) -> dict[str, NDArray[Any]]:
+        arrays = {name: getattr(self, f"{name}_") for name in _ARRAYS}
+        for name in ("user_features", "item_features"):
+            features = getattr(self, f"{name}_")
+            if features is not None:
+                arrays |= features.to_arrays(name)
+        if self.context_vectors_ is not None:
+            arrays["context_vectors"] = self.context_vectors_
+        seen = {"seen.starts": self.seen_.starts, "seen.items": self.seen_.items}
+        return arrays | seen | self.users_.to_arrays() | self.items_.to_arrays()
+
+    def _metadata(self) -> dict[str, Any]:
+        return {"mean": self.mean_}
+
+    def _take(
+        self, arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, Any]
+    ) -> None:
         self.users_ = IdMap.from_arrays(arrays, "user")
         self.items_ = IdMap.from_arrays(arrays, "item")
-        n_users, n_items = len(self.users_), len(self.items_)
-        starts, items = arrays["seen.starts"], arrays["seen.items"]
-        ones = np.ones(len(items), np.float32)
-        self.seen_ = scipy.sparse.csr_array((ones, items, starts), (n_users, n_items))
-        self.seen_.check_format(full_check=True)
-        shapes = (self.user_vectors_.shape, self.item_vectors_.shape)
-        if shapes != (
-            (n_users, self.width),
-            (n_items, self.width),
-        ) or self.item_biases_.shape != (n_items,):
-            raise ValueError(f"shapes {shapes} for {n_users} users, {n_items} items")
+        self.mean_ = float(metadata["mean"])
+        for name, ids in (("user", self.users_), ("item", self.items_)):
+            rows = len(ids)
+            wanted = {"vectors": (rows, self.width), "biases": (rows,)}
+            for part, shape in wanted.items():
+                array = arrays[f"{name}_{part}"]
+                if array.shape != shape or array.dtype != np.float32:
+                    raise ValueError(f"{name}_{part} {array.dtype}{array.shape}")
+                setattr(self, f"{name}_{part}_", array)
+            parts = arrays, f"{name}_features", rows, self.width
+            setattr(self, f"{name}_features_", FeatureVectors.from_arrays(*parts))
+        self.context_vectors_ = arrays.get("context_vectors")
+        self.seen_ = Seen(arrays["seen.starts"], arrays["seen.items"])
+        if self.seen_.starts.shape != (len(self.users_) + 1,):
+            raise ValueError(f"seen.starts of shape {self.seen_.starts.shape}")
 
-    def _first_tables(self, ratings: Interactions) -> Tables:
-        rng = np.random.default_rng(self.random_state)
 
-        def normal(rows: int, name: str) -> ParameterNode:
-            values = rng.standard_normal((rows, self.width), np.float32)
-            return ParameterNode(values * np.float32(self.initial_scale), name=name)
+def _with_ratings(data: Interactions, ratings: ArrayLike | None) -> Interactions:
+    if ratings is None:
+        return data
+    return Interactions.from_codes(
+        *(data.users, data.items, ratings, data.timestamps, data.weights),
+        user_ids=data.user_ids,
+        item_ids=data.item_ids,
+    )
 
-        return Tables(
-            users=normal(ratings.n_users, "user vectors"),
-            items=normal(ratings.n_items, "item vectors"),
-            biases=ParameterNode(np.zeros((ratings.n_items, 1)), name="item biases"),
+
+def _seen_of(seen: Interactions | None, data: Interactions) -> Interactions:
+    if seen is None:
+        return data
+    if (seen.n_users, seen.n_items) != (data.n_users, data.n_items):
+        raise ShapeError(
+            f"fit: seen must have the {data.n_users} users and {data.n_items} items of "
+            f"the interactions, got {seen.n_users} and {seen.n_items}."
         )
+    return seen
 
-    def _checked_loss(self) -> Loss:
-        if self.loss not in LOSSES:
-            raise SettingError(
-                f"FactorizationRecommender: loss must be one of {', '.join(LOSSES)}, "
-                f"got {self.loss!r}."
-            )
-        if self.width < 1:
-            raise SettingError(
-                f"FactorizationRecommender: width must be 1 or more, got {self.width}."
-            )
-        if not 0 <= self.initial_scale < np.inf:
-            raise SettingError(
-                "FactorizationRecommender: initial_scale must be zero or more, got "
-                f"{self.initial_scale}."
-            )
-        return LOSSES[self.loss]
 
-    def _require_fitted(self, what: str) -> None:
-        if not hasattr(self, "users_"):
-            raise NotFittedError(
-                f"{what}: the model has not been trained yet. Call `fit` or `load`."
-            )
+def _rows(name: str, given: Any, rows: int, what: str) -> Any:
+    return None if given is None else feature_rows("fit", name, given, rows, what)
+
+
+def _mean(loss: Loss, data: Interactions) -> float:
+    if not loss.is_explicit:
+        return 0.0
+    return float(np.average(data.ratings, weights=data.weights))
 
 
 def _without_full_rows(known: scipy.sparse.csr_array) -> scipy.sparse.csr_array:
@@ -283,3 +435,8 @@ def _without_full_rows(known: scipy.sparse.csr_array) -> scipy.sparse.csr_array:
     return scipy.sparse.csr_array(
         (known.data[kept], known.indices[kept], starts), shape=known.shape
     )
+
+
+def _of(data: Any) -> Interactions:
+    made: Interactions = getattr(Interactions, "of", lambda given: given)(data)
+    return made
