@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
+from sklearn.exceptions import NotFittedError as UnfittedError
 
 from wyrm_py.arrayfile import read_arrays, write_arrays
 from wyrm_py.description import build, describe
@@ -31,6 +32,10 @@ from wyrm_py.parallel.fit import fit
 from wyrm_py.parallel.history import History
 
 OPTIMIZERS = {"adagrad": Adagrad, "adam": Adam, "ftrl": FTRL, "sgd": SGD}
+
+
+class UntrainedError(NotFittedError, UnfittedError):  # type: ignore[misc]
+    """An estimator was used before it was trained; scikit-learn's error, too."""
 
 
 class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
@@ -123,7 +128,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
 
     def _require_fitted(self, who: str) -> None:
         if not self.__sklearn_is_fitted__():
-            raise NotFittedError(
+            raise UntrainedError(
                 f"{who}: the {type(self).__name__} has not been trained yet. Call "
                 "`fit` or `load`."
             )

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
-from sklearn.utils import check_array, column_or_1d
+from sklearn.utils import assert_all_finite, check_array, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 
 from wyrm_py.errors import DataError, DTypeError, ShapeError
@@ -50,10 +50,11 @@ def checked_labels(who: str, y: ArrayLike, rows: int, classifies: bool) -> NDArr
         raise DataError(f"{who}: requires y to be passed, but the target y is None.")
     try:
         labels = column_or_1d(y, warn=True)
+        assert_all_finite(labels, input_name="y")
         if classifies:
             check_classification_targets(labels)
         else:
-            labels = check_array(labels, ensure_2d=False, dtype=np.float64)
+            labels = labels.astype(np.float64)
     except (TypeError, ValueError) as error:
         raise DataError(f"{who}: y: {error}") from None
     _require_length(who, "y", labels, rows)
