@@ -7,6 +7,7 @@ slow to import, are loaded when they are first asked for.
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from wyrm_py.data.corpus import Corpus, keep_probabilities
 from wyrm_py.data.dataset import Dataset
 from wyrm_py.data.files import read_text
 from wyrm_py.data.histories import Histories
@@ -32,10 +33,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Characters",
+    "Corpus",
     "Dataset",
     "Histories",
     "Interactions",
     "RaggedColumn",
+    "keep_probabilities",
     "leave_out_split",
     "mnist",
     "movielens_100k",

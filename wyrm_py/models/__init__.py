@@ -3,5 +3,11 @@
 from wyrm_py.models.factorization_machine import FactorizationMachine
 from wyrm_py.models.linear import SparseLinear
 from wyrm_py.models.recommender import FactorizationRecommender
+from wyrm_py.models.skipgram import SkipGram
 
-__all__ = ["FactorizationMachine", "FactorizationRecommender", "SparseLinear"]
+__all__ = [
+    "FactorizationMachine",
+    "FactorizationRecommender",
+    "SkipGram",
+    "SparseLinear",
+]

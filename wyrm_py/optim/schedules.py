@@ -22,6 +22,7 @@ __all__ = [
     "Exponential",
     "InverseSqrt",
     "Lambda",
+    "Linear",
     "MultiStep",
     "Multiplicative",
     "Product",
@@ -212,6 +213,32 @@ class Cosine(Schedule):
     def rate(self, epoch: float) -> float:
         turn = math.pi * min(epoch / self.epochs, 1.0)
         return self.end + 0.5 * (self.start - self.end) * (1.0 + math.cos(turn))
+
+
+@dataclass(frozen=True)
+class Linear(Schedule):
+    """From `start` evenly down to `end`, then `end`.
+
+    Parameters
+    ----------
+    start : float > 0, the learning rate at the start
+    epochs : float > 0, until `end` is reached
+    end : float >= 0
+    """
+
+    start: float
+    epochs: float
+    end: float = 0.0
+    within_epochs = True
+
+    def __post_init__(self) -> None:
+        _require(self, "start", "epochs")
+        if not 0 <= self.end < math.inf:
+            raise SettingError(f"Linear: end must not be below zero, got {self.end!r}.")
+
+    def rate(self, epoch: float) -> float:
+        share = min(epoch / self.epochs, 1.0)
+        return self.start + share * (self.end - self.start)
 
 
 @dataclass(frozen=True)
