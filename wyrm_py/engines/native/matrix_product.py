@@ -41,7 +41,7 @@ def run(c, c_row, a, a_row, a_column, b, b_row, b_column, m, n, k, more):
     if n == ONE and c_row == ONE:  # a column is a row, and the product transposed
         a, a_row, a_column, b, b_row, b_column = b, b_column, b_row, a, a_column, a_row
         m, n = ONE, m
-    rows = m  # of a tile
+    rows = max(m, ONE)  # of a tile; there may be no rows at all
     if m > HEIGHT:  # as equal as can be: 4 and 3 rather than 6 and 1
         count = (m + HEIGHT - ONE) // HEIGHT
         rows = (m + count - ONE) // count
