@@ -6,10 +6,11 @@ also run as plain Python.
 
 from typing import Any
 
-import numpy as np
 from numba.extending import register_jitable
 
-_PIECE = 32  # scores that are looked through at once
+from wyrm_py.engines.native.counting import counts
+
+_PIECE = 64  # scores that are looked through at once
 
 
 @register_jitable
@@ -68,10 +69,7 @@ def pick(
     """
     for piece in range(0, count, _PIECE):
         stop = min(count, piece + _PIECE)
-        worst, better = scores[0], np.uint32(0)
-        for i in range(piece, stop):
-            better += np.uint32(line[i] > worst)
-        if better == 0:
+        if counts(line, piece, stop, scores[0])[0] == 0:
             continue
         for i in range(piece, stop):
             code = start + i
