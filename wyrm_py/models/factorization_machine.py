@@ -150,6 +150,16 @@ class FactorizationMachine(SparsePredictor):
         score: Node = linear + pairs + parameters["intercept"]
         return score
 
+    def _checked(self, who: str, X: Any, *more: Any) -> Any:
+        checked = super()._checked(who, X, *more)
+        fields, columns = self._checked_fields(), checked[0].shape[1]
+        if fields is not None and len(fields) != columns:
+            raise ShapeError(
+                "FactorizationMachine: fields must have one number a column of X, got "
+                f"{len(fields)} for {columns} columns."
+            )
+        return checked
+
     def _checked_fields(self) -> NDArray[Any] | None:
         for name, least in (("width", 1), ("initial_scale", 0)):
             given = getattr(self, name)
@@ -187,11 +197,6 @@ class FactorizationMachine(SparsePredictor):
         fields = self._checked_fields()
         if fields is None:
             return matrix, np.arange(matrix.shape[0])[:, None]
-        if len(fields) != matrix.shape[1]:
-            raise ShapeError(
-                "FactorizationMachine: fields must have one number a column of X, got "
-                f"{len(fields)} for {matrix.shape[1]} columns."
-            )
         count = int(fields.max()) + 1
         parts = by_field(matrix, fields, count)
         return parts, np.arange(parts.shape[0]).reshape(-1, count)
