@@ -21,7 +21,8 @@ from wyrm_py.evaluation import ranking_metrics
 from wyrm_py.leaves import IndexInputNode, InputNode, ParameterNode, SparseInputNode
 from wyrm_py.models.factorization import LOSSES, Example, Loss, Model, Side
 from wyrm_py.models.features import FeatureVectors, feature_rows, with_identity
-from wyrm_py.models.newcomers import Newcomers
+from wyrm_py.models.hashed_ids import user_ids
+from wyrm_py.models.online import Online
 from wyrm_py.models.seen import Seen
 from wyrm_py.nodes import Node
 from wyrm_py.optim import Optimizer
@@ -37,7 +38,7 @@ _ARRAYS = ("user_vectors", "user_biases", "item_vectors", "item_biases")
 
 
 @dataclass(eq=False, repr=False)
-class FactorizationRecommender(Newcomers):
+class FactorizationRecommender(Online):
     """Recommend items by the inner product of user and item vectors plus biases.
 
     Parameters
@@ -151,7 +152,7 @@ class FactorizationRecommender(Newcomers):
         """
         loss = self._checked_loss()
         optimizer = self._make_optimizer(loss.optimizer)
-        data = _with_ratings(_of(interactions), y)
+        data = _with_ratings(Interactions.of(interactions), y)
         seen_items = Seen.of(_seen_of(seen, data).csr())
         events = _rows("context", context, len(data), "interactions")
         model = self._first_model(data, user_features, item_features, events)
@@ -310,7 +311,7 @@ class FactorizationRecommender(Newcomers):
             No interaction has both a user and an item of the training data.
         """
         self._require_fitted("score")
-        data = _with_ratings(_of(interactions), y)
+        data = _with_ratings(Interactions.of(interactions), y)
         users = self.users_.codes(data.user_ids)[data.users]
         items = self.items_.codes(data.item_ids)[data.items]
         if LOSSES[self.loss].is_explicit:
@@ -360,7 +361,7 @@ class FactorizationRecommender(Newcomers):
     # -- files ----------------------------------------------------------------------
 
     def _to_arrays(self) -> dict[str, NDArray[Any]]:
-        arrays = {name: getattr(self, f"{name}_") for name in _ARRAYS}
+        arrays: dict[str, Any] = {n: getattr(self, f"{n}_") for n in _ARRAYS}
         for name in ("user_features", "item_features"):
             features = getattr(self, f"{name}_")
             if features is not None:
@@ -368,15 +369,16 @@ class FactorizationRecommender(Newcomers):
         if self.context_vectors_ is not None:
             arrays["context_vectors"] = self.context_vectors_
         seen = {"seen.starts": self.seen_.starts, "seen.items": self.seen_.items}
+        arrays |= self._keep_stream()[0]
         return arrays | seen | self.users_.to_arrays() | self.items_.to_arrays()
 
     def _metadata(self) -> dict[str, Any]:
-        return {"mean": self.mean_}
+        return {"mean": self.mean_, "stream": self._keep_stream()[1]}
 
     def _take(
         self, arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, Any]
     ) -> None:
-        self.users_ = IdMap.from_arrays(arrays, "user")
+        self.users_ = user_ids(arrays)
         self.items_ = IdMap.from_arrays(arrays, "item")
         self.mean_ = float(metadata["mean"])
         for name, ids in (("user", self.users_), ("item", self.items_)):
@@ -390,6 +392,7 @@ class FactorizationRecommender(Newcomers):
             parts = arrays, f"{name}_features", rows, self.width
             setattr(self, f"{name}_features_", FeatureVectors.from_arrays(*parts))
         self.context_vectors_ = arrays.get("context_vectors")
+        self._take_stream(arrays, metadata.get("stream", {}))
         self.seen_ = Seen(arrays["seen.starts"], arrays["seen.items"])
         if self.seen_.starts.shape != (len(self.users_) + 1,):
             raise ValueError(f"seen.starts of shape {self.seen_.starts.shape}")
@@ -435,8 +438,3 @@ def _without_full_rows(known: scipy.sparse.csr_array) -> scipy.sparse.csr_array:
     return scipy.sparse.csr_array(
         (known.data[kept], known.indices[kept], starts), shape=known.shape
     )
-
-
-def _of(data: Any) -> Interactions:
-    made: Interactions = getattr(Interactions, "of", lambda given: given)(data)
-    return made
