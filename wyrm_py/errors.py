@@ -90,3 +90,7 @@ class UnknownClassError(WyrmError, LookupError):
 
 class NotFittedError(WyrmError, ValueError, AttributeError):
     """A model is asked for predictions before it was fitted."""
+
+
+class MissingPackageError(WyrmError, ImportError):
+    """An optional package that something needs is not installed."""

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from wyrm_py.errors import DataError
+from wyrm_py.plots import plot_history
+from wyrm_py.report import write_report
+
+if TYPE_CHECKING:
+    from wyrm_py.drawing import Drawing
+    from wyrm_py.nodes import Node
 
 
 @dataclass
@@ -91,6 +98,49 @@ class History:
     settings: dict[str, Any] = field(default_factory=dict)
     machine: dict[str, str] = field(default_factory=dict)
     unfinished: Unfinished | None = None
+
+    def plot(self, path: str | os.PathLike[str] | None = None, axes: Any = None) -> Any:
+        """Draw losses, validation, metrics and learning rate with matplotlib.
+
+        Parameters
+        ----------
+        path : str or path-like, where to write it (by its ending: png, svg, pdf); or
+            None
+        axes : matplotlib Axes to draw the losses into, or None for a new figure
+
+        Returns
+        -------
+        matplotlib Figure, not known to pyplot unless `axes` is
+
+        Raises
+        ------
+        MissingPackageError
+            If matplotlib is not installed: `pip install 'wyrm-py[plot]'`.
+        OSError
+            If the file cannot be written.
+        """
+        return plot_history(self, path, axes)
+
+    def report(
+        self,
+        path: str | os.PathLike[str],
+        loss: Node | Drawing | None = None,
+        title: str = "Training run",
+    ) -> None:
+        """Write the run as one page of HTML that needs nothing else.
+
+        Parameters
+        ----------
+        path : str or path-like, conventionally `*.html`; is overwritten
+        loss : the trained node, or a drawing of it: the page then shows the graph
+        title : heading of the page
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written.
+        """
+        write_report(path, self, loss, title)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the history as JSON has it; NaN and infinity become None."""
