@@ -3,11 +3,13 @@
 from wyrm_py.models.factorization_machine import FactorizationMachine
 from wyrm_py.models.linear import SparseLinear
 from wyrm_py.models.recommender import FactorizationRecommender
+from wyrm_py.models.sequence_recommender import SequenceRecommender
 from wyrm_py.models.skipgram import SkipGram
 
 __all__ = [
     "FactorizationMachine",
     "FactorizationRecommender",
+    "SequenceRecommender",
     "SkipGram",
     "SparseLinear",
 ]
