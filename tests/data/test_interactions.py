@@ -101,7 +101,7 @@ def test_every_column_has_its_type():
     assert data.ratings.dtype == data.weights.dtype == np.float32
     assert data.timestamps.dtype == np.int64
     assert data.timestamps.tolist() == [9]
-    assert data.shape == (1, 1)
+    assert (data.shape, data.n_users, data.n_items) == ((1,), 1, 1)
     assert repr(data) == "Interactions(1 of 1 users, 1 items)"
     bare = Interactions(["a"], ["x"])
     assert bare.ratings.tolist() == [1]
@@ -120,7 +120,7 @@ def test_codes_keep_sizes_beyond_the_data():
     data = Interactions.from_codes(
         [0, 2], [1, 1], user_ids=np.array(["a", "b", "c", "d"], object)
     )
-    assert data.shape == (4, 2)
+    assert (data.n_users, data.n_items) == (4, 2)
     assert data.user_ids[data.users].tolist() == ["a", "c"]
     assert data.item_ids.tolist() == [0, 1]
     assert data.csr().toarray().tolist() == [[0, 1], [0, 0], [0, 1], [0, 0]]

@@ -105,7 +105,7 @@ def test_every_split_partitions_over_the_same_ids(ratings, split):
     train, test = split(ratings)
     assert sorted([*train.items, *test.items]) == ratings.items.tolist()
     for part in (train, test):
-        assert (part.user_ids is ratings.user_ids) and part.shape == ratings.shape
+        assert (part.user_ids is ratings.user_ids) and part.item_ids is ratings.item_ids
         rows = part.items  # item k is in row k
         for column in ("users", "ratings", "timestamps"):
             assert (getattr(part, column) == getattr(ratings, column)[rows]).all()

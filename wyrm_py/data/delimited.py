@@ -38,6 +38,8 @@ class DelimitedText:
         "utf-8", or "latin-1" as in the item files of MovieLens.
     delimiter : str of one character, one of `DELIMITERS`, or None
         None finds it from the first lines, which must have two fields or more.
+    first_line : int
+        Number of the first line, where the content is part of a file.
 
     Attributes
     ----------
@@ -59,8 +61,10 @@ class DelimitedText:
         content: bytes,
         encoding: str = "utf-8",
         delimiter: str | None = None,
+        first_line: int = 1,
     ) -> None:
         self.name = name
+        self.first_line = first_line
         self.encoding = encoding
         self.content = content.removeprefix(b"\xef\xbb\xbf")
         self._check_text()
@@ -73,8 +77,8 @@ class DelimitedText:
         self.width = Counter(map(len, self.sample)).most_common(1)[0][0]
 
     def lines(self) -> Iterator[tuple[int, str]]:
-        """Yield (line number counted from 1, text) of the lines that are not empty."""
-        for number, line in enumerate(self.content.split(b"\n"), 1):
+        """Yield (line number, text) of the lines that are not empty."""
+        for number, line in enumerate(self.content.split(b"\n"), self.first_line):
             text = self._decode(line)
             if text:
                 yield number, text
@@ -187,7 +191,7 @@ class DelimitedText:
         try:
             self.content.decode(self.encoding)
         except UnicodeDecodeError as error:
-            line = self.content.count(b"\n", 0, error.start) + 1
+            line = self.content.count(b"\n", 0, error.start) + self.first_line
             raise DataError(
                 f"{self.name}, line {line}: text in UTF-8 is required, found byte "
                 f"0x{self.content[error.start]:02x}. Convert the file, for example "
@@ -204,9 +208,9 @@ class DelimitedText:
                 best, share = delimiter, count / len(lines)
         if not best:
             raise DataError(
-                f"{self.name}, line 1: at least two fields are required, cut by tab, "
-                f"comma, semicolon, '|', '::' or blanks, found {shorten(lines[0])}. "
-                "Is this the right file?"
+                f"{self.name}, line {self.first_line}: at least two fields are "
+                "required, cut by tab, comma, semicolon, '|', '::' or blanks, found "
+                f"{shorten(lines[0])}. Is this the right file?"
             )
         return best
 

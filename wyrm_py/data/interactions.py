@@ -1,28 +1,34 @@
 """Interactions: who met which item, how and when, as codes with tables of the ids.
 
-What the recommenders train on. `read_ratings` in readers.py makes them from a file,
-split.py cuts them into train and test parts.
+What the recommenders train on. `Interactions.of` takes what users have in memory,
+`read_ratings` in readers.py reads a file, split.py cuts train and test parts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse
 from numpy.typing import ArrayLike, NDArray
 
+from wyrm_py.data.events import Events
 from wyrm_py.data.histories import Histories
 from wyrm_py.data.id_types import Ids
 from wyrm_py.data.ids import IdMap
 from wyrm_py.data.ragged import RaggedColumn, gather_spans
+from wyrm_py.data.roles import ROLES, Wanted
 from wyrm_py.data.rows import RandomState, as_rows, batch_rows, even_rows, generator
+from wyrm_py.data.tables import events_of
 from wyrm_py.errors import DataError, DTypeError, IndexRangeError, ShapeError
 from wyrm_py.values import as_array
 
-_LATEST = 2.0**62  # seconds, so that they fit into 64 bits
+if TYPE_CHECKING:  # slow to import: waits until it is asked for
+    import pyarrow as pa
+
 _MOST_IDS = 2**31  # codes are int32
+_COLUMNS = ("users", "items", "ratings", "timestamps", "weights")
 
 
 class Interactions:
@@ -35,8 +41,8 @@ class Interactions:
     Parameters
     ----------
     users, items : ids of any one type, shape (N,)
-        Two ids are the same when their text (`str`) is; a negative number is an id
-        like another. Codes with a known number of users go to `from_codes`.
+        As `IdMap` takes them; a negative number is an id like another. Codes with a
+        known number of users go to `from_codes`, dataframes and matrices to `of`.
     ratings : finite numbers, shape (N,), or None
         None stands for implicit feedback: 1.0 everywhere.
     timestamps : numbers or `datetime64`, shape (N,), or None
@@ -82,11 +88,105 @@ class Interactions:
         timestamps: ArrayLike | None = None,
         weights: ArrayLike | None = None,
     ) -> None:
-        _require_one_length(users, items, ratings, timestamps, weights)
+        who = "Interactions"
+        events = Events(users, items, ratings, timestamps, weights, who=who)
+        self._number([events])
+
+    @classmethod
+    def of(
+        cls,
+        data: Any,
+        *,
+        user: Wanted = None,
+        item: Wanted = None,
+        rating: Wanted = None,
+        timestamp: Wanted = None,
+        weight: Wanted = None,
+    ) -> Interactions:
+        """Return the interactions in what is at hand.
+
+        Parameters
+        ----------
+        data : Interactions
+            Returned as they are.
+        data : scipy sparse matrix, shape (U, I)
+            The stored entries, zeros and repeated ones too, are the ratings; the ids
+            are the numbers of rows and columns, also of those without entries.
+        data : dataframe (pandas, polars, ...), Arrow table or record batch
+            The columns of users, items, ratings and timestamps are known by usual
+            names such as `userId`, or are named below.
+        data : array, shape (N, 2), (N, 3) or (N, 4)
+            Users, items, ratings, timestamps. In an array of floats the ids must be
+            whole numbers and become integers.
+        data : list of events
+            (user, item[, rating[, timestamp[, weight]]]) or what else
+            `wp.data.stream` takes as an event.
+        user, item, rating, timestamp, weight : str, int or None
+            Name or position (from 0) of a column. Weights are only taken when they
+            are named.
+
+        Raises
+        ------
+        MissingColumnError
+            A column is not there; the message lists those there are.
+        DTypeError, DataError, ShapeError
+            As for the class; or the data is none of these.
+        """
+        if isinstance(data, cls):
+            return data
+        if scipy.sparse.issparse(data):
+            return cls._of_matrix(data)
+        wanted = dict(zip(ROLES, (user, item, rating, timestamp, weight), strict=True))
+        return cls.from_chunks([events_of("Interactions.of", data, wanted)])
+
+    @classmethod
+    def _of_matrix(cls, matrix: Any) -> Interactions:
+        entries = matrix.tocoo()
+        if len(entries.shape) != 2:
+            raise ShapeError(
+                "Interactions.of: a matrix of users and items is required, got shape "
+                f"{entries.shape}."
+            )
+        users, items = (np.arange(size) for size in entries.shape)
+        return cls.from_codes(
+            *(entries.row, entries.col, entries.data), user_ids=users, item_ids=items
+        )
+
+    @classmethod
+    def from_chunks(cls, chunks: Iterable[Events]) -> Interactions:
+        """Return the interactions of all chunks, such as those of `wp.data.stream`.
+
+        Parameters
+        ----------
+        chunks : iterable of Events
+            Read one at a time; the codes are all that is kept of them.
+
+        Raises
+        ------
+        DataError
+            There is no chunk, or a column is in some only.
+        """
+        made = cls.__new__(cls)
+        made._number(chunks)
+        return made
+
+    def _number(self, chunks: Iterable[Events]) -> None:
+        """Take over the columns of chunks, their ids as codes."""
         user_map, item_map = IdMap(kind="user"), IdMap(kind="item")
-        user_codes = user_map.add(users).astype(np.int32)
-        item_codes = item_map.add(items).astype(np.int32)
-        self._fill(user_codes, item_codes, ratings, timestamps, weights)
+        columns: dict[str, list[Any]] = {name: [] for name in _COLUMNS}
+        for chunk in chunks:
+            columns["users"].append(user_map.add(chunk.users).astype(np.int32))
+            columns["items"].append(item_map.add(chunk.items).astype(np.int32))
+            for name in _COLUMNS[2:]:
+                columns[name].append(getattr(chunk, name))
+        if not columns["users"]:
+            raise DataError(
+                "Interactions: at least one is required, got no interactions."
+            )
+        for name in _COLUMNS:
+            setattr(self, name, _joined(name, columns.pop(name)))
+        if self.ratings is None:
+            self.ratings = np.ones(len(self.users), np.float32)
         self.user_ids, self.item_ids = user_map.ids, item_map.ids
 
     @classmethod
@@ -118,33 +218,16 @@ class Interactions:
         DTypeError, DataError, ShapeError
             As for the class.
         """
-        _require_one_length(users, items, ratings, timestamps, weights)
+        events = Events(
+            *(users, items, ratings, timestamps, weights), who="Interactions"
+        )
         made = cls.__new__(cls)
-        user_codes, made.user_ids = _codes("users", users, user_ids)
-        item_codes, made.item_ids = _codes("items", items, item_ids)
-        made._fill(user_codes, item_codes, ratings, timestamps, weights)
+        made.users, made.user_ids = _codes("users", users, user_ids)
+        made.items, made.item_ids = _codes("items", items, item_ids)
+        made.timestamps, made.weights = events.timestamps, events.weights
+        ones = np.ones(len(events), np.float32)
+        made.ratings = ones if events.ratings is None else events.ratings
         return made
-
-    def _fill(
-        self,
-        users: NDArray[np.int32],
-        items: NDArray[np.int32],
-        ratings: Any,
-        timestamps: Any,
-        weights: Any,
-    ) -> None:
-        self.users, self.items = users, items
-        if ratings is None:
-            ratings = np.ones(len(users), np.float32)
-        self.ratings = _floats("ratings", ratings)
-        self.timestamps = None if timestamps is None else _seconds(timestamps)
-        self.weights = None if weights is None else _floats("weights", weights)
-        if self.weights is not None and self.weights.min() < 0:
-            row = int(np.argmax(self.weights < 0))
-            raise DataError(
-                "Interactions: weights of zero or more are required, found "
-                f"{self.weights[row]} in row {row}."
-            )
 
     def __len__(self) -> int:
         """Return the number of interactions, N."""
@@ -166,9 +249,15 @@ class Interactions:
         return len(self.item_ids)
 
     @property
-    def shape(self) -> tuple[int, int]:
-        """Numbers of users and items, (U, I)."""
-        return self.n_users, self.n_items
+    def shape(self) -> tuple[int]:
+        """(N,), as of an array: scikit-learn takes it as the number of samples."""
+        return (len(self),)
+
+    def __getitem__(self, rows: Any) -> Interactions:
+        """Return the interactions in some rows, as `take` does."""
+        if isinstance(rows, tuple) and rows[1:] == (Ellipsis,):  # of scikit-learn
+            rows = rows[0]
+        return self.take(rows)
 
     def take(self, rows: Any) -> Interactions:
         """Return the interactions in some rows, in that order, over the same ids.
@@ -256,48 +345,53 @@ class Interactions:
         column = RaggedColumn(*gather_spans(self.items[order], starts, counts))
         return Histories(np.arange(self.n_users, dtype=np.int32), column, order)
 
+    def to_arrow(self) -> pa.Table:
+        """Return an Arrow table of N rows with ids, as dataframe libraries take it.
+
+        Its columns are "user", "item", "rating" and, where there are any, "timestamp"
+        (int64) and "weight".
+        """
+        import pyarrow as pa
+
+        columns: dict[str, Any] = {
+            "user": pa.array(self.user_ids).take(pa.array(self.users)),
+            "item": pa.array(self.item_ids).take(pa.array(self.items)),
+            "rating": self.ratings,
+        }
+        if self.timestamps is not None:
+            columns["timestamp"] = self.timestamps
+        if self.weights is not None:
+            columns["weight"] = self.weights
+        return pa.table(columns)
+
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+        """Hand over the table of `to_arrow`: `polars.DataFrame(interactions)`."""
+        return self.to_arrow().__arrow_c_stream__(requested_schema)
+
     def csr(self) -> scipy.sparse.csr_array:
         """Return who met what: float32 ones, shape (U, I), columns sorted.
 
         A pair that occurs several times is stored once.
         """
         ones = np.ones(len(self), np.float32)
-        matrix = scipy.sparse.csr_array((ones, (self.users, self.items)), self.shape)
+        shape = self.n_users, self.n_items
+        matrix = scipy.sparse.csr_array((ones, (self.users, self.items)), shape)
         matrix.sum_duplicates()
         matrix.data[:] = 1.0
         return matrix
 
 
-def _require_one_length(users: Any, items: Any, *others: Any) -> None:
-    names = ("users", "items", "ratings", "timestamps", "weights")
-    columns = zip(names, (users, items, *others), strict=True)
-    shapes = {
-        name: _shape(name, column) for name, column in columns if column is not None
-    }
-    for name, shape in shapes.items():
-        if len(shape) != 1:
-            raise ShapeError(
-                f"Interactions: {name} in one dimension are required, got {shape}."
-            )
-    if len(set(shapes.values())) > 1:
-        lengths = ", ".join(f"{n} {name}" for name, (n,) in shapes.items())
-        raise ShapeError(
-            f"Interactions: columns of one length are required, got {lengths}."
-        )
-    if shapes["users"] == (0,):
+def _joined(name: str, parts: list[Any]) -> Any:
+    there = [part is not None for part in parts]
+    if not any(there):
+        return None
+    if not all(there):
+        without = there.index(False)
         raise DataError(
-            "Interactions: at least one is required, got no interactions. Is the data "
-            "empty, or filtered too far?"
+            f"Interactions: {name} must be in all chunks or in none, chunk {without} "
+            f"of {len(parts)} has no {name}."
         )
-
-
-def _shape(name: str, column: Any) -> tuple[int, ...]:
-    if isinstance(column, str) or not hasattr(column, "__len__"):
-        raise DTypeError(
-            f"Interactions: {name} must be an array or a list, got {column!r}."
-        )
-    shape: tuple[int, ...] = as_array(f"Interactions: {name}", column).shape
-    return shape
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def _codes(
@@ -319,42 +413,3 @@ def _codes(
         )
     table = np.arange(count) if ids is None else np.asarray(ids)
     return np.ascontiguousarray(codes, np.int32), table
-
-
-def _floats(name: str, given: Any) -> NDArray[np.float32]:
-    array = as_array(f"Interactions: {name}", given)
-    if array.dtype.kind not in "fiub":
-        raise DTypeError(
-            f"Interactions: {name} must be numbers, got dtype {array.dtype}."
-        )
-    with np.errstate(over="ignore"):  # what float32 cannot hold is named below
-        values = np.ascontiguousarray(array, np.float32)
-    if not np.isfinite(values).all():
-        row = int(np.argmin(np.isfinite(values)))
-        raise DataError(
-            f"Interactions: finite {name} are required, found {array[row]} in row "
-            f"{row}. Leave such rows out."
-        )
-    return values
-
-
-def _seconds(given: Any) -> NDArray[np.int64]:
-    array = as_array("Interactions: timestamps", given)
-    if array.dtype.kind == "M":
-        bad = np.isnat(array)
-        array = array.astype("datetime64[s]").astype(np.int64)
-    elif array.dtype.kind in "iuf":
-        with np.errstate(invalid="ignore"):
-            bad = ~(np.abs(array.astype(np.float64)) < _LATEST)
-    else:
-        raise DTypeError(
-            "Interactions: timestamps must be numbers or datetime64, got dtype "
-            f"{array.dtype}. Convert dates with `np.array(dates, 'datetime64[s]')`."
-        )
-    if bad.any():
-        row = int(np.argmax(bad))
-        raise DataError(
-            "Interactions: timestamps that fit into 64 bits are required, found "
-            f"{as_array('timestamps', given)[row]} in row {row}. Leave such rows out."
-        )
-    return np.ascontiguousarray(array).astype(np.int64)

@@ -4,25 +4,22 @@ The kind is told from the content, not from the name: both may be gzipped. Text 
 through delimited.py, the meaning of the columns through roles.py.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
-from numpy.typing import NDArray
 
-from wyrm_py.data.arrow import missing_in
 from wyrm_py.data.delimited import DelimitedText, shorten
+from wyrm_py.data.events import LATEST, Events
 from wyrm_py.data.files import read_content
-from wyrm_py.data.ids import IdMap
 from wyrm_py.data.interactions import Interactions
 from wyrm_py.data.roles import ROLES, Wanted, find_columns, is_header, is_number
-from wyrm_py.errors import DataError, MissingColumnError
+from wyrm_py.data.tables import table_events
+from wyrm_py.errors import DataError, MissingColumnError, WyrmError
 
 _LARGEST = float(np.finfo(np.float32).max)
-_LATEST = 2.0**62  # seconds, so that they fit into 64 bits
 
 
 def read_ratings(
@@ -31,6 +28,7 @@ def read_ratings(
     item: Wanted = None,
     rating: Wanted = None,
     timestamp: Wanted = None,
+    weight: Wanted = None,
 ) -> Interactions:
     """Read ratings from CSV, TSV, other delimited text or Parquet, also gzipped.
 
@@ -40,10 +38,11 @@ def read_ratings(
         Text is UTF-8; its fields are cut by tabs, commas, semicolons, '|', '::' or
         runs of blanks, found from the first lines. A first line that does not parse
         as data is a header.
-    user, item, rating, timestamp : str, int or None
+    user, item, rating, timestamp, weight : str, int or None
         Name or position (from 0) of the column. By default usual names such as
         `userId` are recognised; without a header the order is user, item, rating,
-        timestamp. Without a rating column every rating is 1.0.
+        timestamp. Without a rating column every rating is 1.0. Weights are only read
+        when they are asked for.
 
     Returns
     -------
@@ -61,7 +60,7 @@ def read_ratings(
         fields, no id, a rating that is NaN or no number); the message names file and
         line.
     """
-    wanted = dict(zip(ROLES, (user, item, rating, timestamp), strict=True))
+    wanted = dict(zip(ROLES, (user, item, rating, timestamp, weight), strict=True))
     content = read_content(path)
     if content.startswith(b"PAR1"):
         return _from_parquet(str(path), content, wanted)
@@ -76,94 +75,69 @@ def parse_ratings(text: DelimitedText, wanted: dict[str, Wanted]) -> Interaction
     MissingColumnError, DataError
         As for `read_ratings`.
     """
+    places, header = text_places(text, wanted)
+    return Interactions.from_chunks([text_events(text, places, int(header))])
+
+
+def text_places(
+    text: DelimitedText, wanted: dict[str, Wanted]
+) -> tuple[dict[str, int], bool]:
+    """Return the position of each role's column, and whether there is a header.
+
+    Raises
+    ------
+    MissingColumnError
+        A column is not there.
+    DataError
+        The header is malformed.
+    """
     header = is_header(text.sample, wanted)
     names = text.sample[0] if header else None
     if names is not None and len(names) != text.width:
         text.explain(1, lambda _fields, _line: None)
     try:
-        places = find_columns(text.name, names, text.width, wanted)
+        return find_columns(text.name, names, text.width, wanted), header
     except MissingColumnError as error:
         if header and not any(isinstance(want, str) for want in wanted.values()):
             because = "Line 1 is taken as a header since it does not parse as data."
             raise MissingColumnError(f"{error} {because}") from None
         raise
+
+
+def text_events(text: DelimitedText, places: dict[str, int], skip: int) -> Events:
+    """Return the events of a text: ids as text, without the blanks around them.
+
+    Parameters
+    ----------
+    places : dict of role to position
+    skip : int
+        1 where the first line that is not empty is a header, else 0.
+
+    Raises
+    ------
+    DataError
+        There are none, or a line is malformed; the message names it.
+    """
     try:
-        columns = text.columns(list(places.values()), skip=int(header))
-        columns = columns.rename_columns(list(places))
-        return _assemble(text.name, columns)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, _Unusable) as error:
+        table = text.columns(list(places.values()), skip).rename_columns(list(places))
+        if table.num_rows == 0:
+            raise DataError(f"{text.name} has no ratings, only a header.")
+        columns = dict(zip(places, table.columns, strict=True))
+        for role in ("user", "item"):
+            columns[role] = pc.utf8_trim_whitespace(columns[role])
+            if pc.any(pc.equal(columns[role], "")).as_py():
+                raise DataError(f"the {role} is empty")
+        return table_events(text.name, columns, first=1)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, WyrmError) as error:
 
         def fault(fields: list[str], line: str) -> str | None:
             required = _requirement(fields, places)
             return required and f"{required}, found {shorten(line)}"
 
-        text.explain(int(header), fault)
+        text.explain(skip, fault)
+        if isinstance(error, DataError):
+            raise
         raise DataError(f"{text.name} cannot be read: {error}") from error
-
-
-class _Unusable(Exception):
-    """A value is missing or not a number; the message is completed by the caller."""
-
-
-def _assemble(name: str, columns: pa.Table) -> Interactions:
-    """Return ratings from a table whose columns are named by their roles."""
-    if columns.num_rows == 0:
-        raise DataError(f"{name} has no ratings, only a header.")
-    codes, ids = {}, {}
-    for role in ("user", "item"):
-        column = columns[role]
-        if pa.types.is_string(column.type):
-            column = pc.utf8_trim_whitespace(column)
-            if pc.any(pc.equal(column, "")).as_py():
-                raise _Unusable(f"the {role} is empty")
-        missing = missing_in(column)
-        if missing.any():
-            raise DataError(
-                f"{name}, column of the {role}s: an id is required in every row, row "
-                f"{np.argmax(missing) + 1} has none."
-            )
-        known = IdMap(kind=role)
-        codes[role], ids[role] = known.add(column), known.ids
-    ratings = np.ones(columns.num_rows, np.float32)
-    if "rating" in columns.column_names:
-        numbers = _numbers(columns["rating"])
-        if not (np.abs(numbers) <= _LARGEST).all():
-            raise _Unusable("a rating is NaN or infinite")
-        ratings = numbers.astype(np.float32)
-    times = None
-    if "timestamp" in columns.column_names:
-        times = _seconds(columns["timestamp"])
-    return Interactions.from_codes(
-        codes["user"],
-        codes["item"],
-        ratings,
-        times,
-        user_ids=ids["user"],
-        item_ids=ids["item"],
-    )
-
-
-def _numbers(column: pa.ChunkedArray) -> NDArray[np.float64]:
-    if pa.types.is_string(column.type):
-        column = pc.utf8_trim_whitespace(column)
-    numbers: NDArray[np.float64] = column.cast(pa.float64(), safe=False).to_numpy()
-    return numbers
-
-
-def _seconds(column: pa.ChunkedArray) -> NDArray[np.int64]:
-    """Return whole seconds from numbers, dates or their text."""
-    if pa.types.is_string(column.type):
-        column = pc.utf8_trim_whitespace(column)
-        try:
-            column = column.cast(pa.float64())
-        except pa.ArrowInvalid:
-            column = column.cast(pa.timestamp("ns"))
-    if pa.types.is_date(column.type) or pa.types.is_timestamp(column.type):
-        column = column.cast(pa.timestamp("s"), safe=False).cast(pa.int64())
-    if column.null_count or not pc.all(pc.less(pc.abs(column), _LATEST)).as_py():
-        raise _Unusable("a timestamp is missing or out of range")
-    seconds: NDArray[np.int64] = column.cast(pa.int64(), safe=False).to_numpy()
-    return seconds
 
 
 def _requirement(fields: list[str], places: dict[str, int]) -> str | None:
@@ -175,8 +149,11 @@ def _requirement(fields: list[str], places: dict[str, int]) -> str | None:
     rating = value.get("rating", "1")
     if not is_number(rating) or not abs(float(rating)) <= _LARGEST:
         return "a finite number is required as rating"
+    weight = value.get("weight", "1")
+    if not is_number(weight) or not 0 <= float(weight) <= _LARGEST:
+        return "a finite number of zero or more is required as weight"
     time = value.get("timestamp", "1")
-    if not (abs(float(time)) < _LATEST if is_number(time) else _is_date(time)):
+    if not (abs(float(time)) < LATEST if is_number(time) else _is_date(time)):
         return "a number or an ISO date is required as timestamp"
     return None
 
@@ -192,35 +169,31 @@ def _is_date(text: str) -> bool:
 def _from_parquet(name: str, content: bytes, wanted: dict[str, Wanted]) -> Interactions:
     try:
         file = pyarrow.parquet.ParquetFile(pa.BufferReader(content))
-        names = file.schema_arrow.names
-        places = find_columns(name, names, len(names), wanted)
-        columns = file.read([names[place] for place in places.values()])
+        places = parquet_places(name, file, wanted)
+        columns = file.read(list(places.values()))
     except (pa.ArrowException, OSError) as error:
-        raise DataError(
-            f"{name}: the Parquet data is damaged or cut off ({error})."
-        ) from error
-    columns = columns.select([names[place] for place in places.values()])
-    columns = columns.rename_columns(list(places))
-    try:
-        return _assemble(name, columns)
-    except (pa.ArrowException, _Unusable) as error:
-        raise DataError(f"{name}{_first_fault(columns)}: {error}.") from error
+        raise damaged_parquet(name, error) from error
+    if columns.num_rows == 0:
+        raise DataError(f"{name} has no ratings.")
+    by_role = {role: columns[column] for role, column in places.items()}
+    return Interactions.from_chunks([table_events(name, by_role, first=1)])
 
 
-def _first_fault(columns: pa.Table) -> str:
-    """Return ', row N' for the first row that has no usable value, or ''."""
-    checks: dict[str, Callable[[pa.ChunkedArray], pa.ChunkedArray]] = {
-        "rating": lambda column: pc.invert(
-            pc.fill_null(pc.is_finite(column.cast(pa.float64(), safe=False)), False)
-        ),
-        "timestamp": pc.is_null,
-    }
-    for role, check in checks.items():
-        if role in columns.column_names:
-            try:
-                row = check(columns[role]).index(True).as_py()
-            except pa.ArrowException:
-                continue
-            if row >= 0:
-                return f", row {row + 1}"
-    return ""
+def parquet_places(
+    name: str, file: pyarrow.parquet.ParquetFile, wanted: dict[str, Wanted]
+) -> dict[str, str]:
+    """Return the name of each role's column.
+
+    Raises
+    ------
+    MissingColumnError
+        A column is not there.
+    """
+    names = file.schema_arrow.names
+    places = find_columns(name, names, len(names), wanted)
+    return {role: names[place] for role, place in places.items()}
+
+
+def damaged_parquet(name: str, error: Exception) -> DataError:
+    """Return the error of Parquet data that Arrow cannot read."""
+    return DataError(f"{name}: the Parquet data is damaged or cut off ({error}).")

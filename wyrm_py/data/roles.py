@@ -1,7 +1,8 @@
-"""Which column of a file holds users, items, ratings and timestamps.
+"""Which column of a file or table holds users, items, ratings, timestamps, weights.
 
 A column can be named or given by position; otherwise usual names are recognised in
-a header, and without a header the order is user, item, rating, timestamp.
+a header, and without a header the order is user, item, rating, timestamp. Weights are
+only taken from a column that is asked for.
 """
 
 import re
@@ -10,7 +11,7 @@ from collections.abc import Sequence
 from wyrm_py.data.delimited import shorten
 from wyrm_py.errors import MissingColumnError, SettingError
 
-ROLES = ("user", "item", "rating", "timestamp")
+ROLES = ("user", "item", "rating", "timestamp", "weight")
 
 _USUAL = {  # lower case, letters and digits only
     "user": "user userid uid usr member memberid customer customerid reviewer "
@@ -96,13 +97,13 @@ def find_columns(
     found = {
         role: _asked_for(source, role, want, names, width)
         for role in ROLES
-        if (want := wanted[role]) is not None
+        if (want := wanted.get(role)) is not None
     }
     if len(set(found.values())) < len(found):
         raise SettingError(
             f"{source}: a column can have one role only, got {found}. Name another."
         )
-    for place, role in enumerate(ROLES):
+    for place, role in enumerate(USUAL_NAMES):
         if role not in found:
             position = _usual_place(role, place, names, width, found)
             if position is not None:
