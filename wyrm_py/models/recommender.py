@@ -369,8 +369,8 @@ class FactorizationRecommender(Online):
         if self.context_vectors_ is not None:
             arrays["context_vectors"] = self.context_vectors_
         seen = {"seen.starts": self.seen_.starts, "seen.items": self.seen_.items}
-        arrays |= self._keep_stream()[0]
-        return arrays | seen | self.users_.to_arrays() | self.items_.to_arrays()
+        ids: dict[str, Any] = self.users_.to_arrays() | self.items_.to_arrays()
+        return arrays | seen | ids | self._keep_stream()[0]
 
     def _metadata(self) -> dict[str, Any]:
         return {"mean": self.mean_, "stream": self._keep_stream()[1]}
