@@ -364,7 +364,7 @@ def test_the_latest_items_and_times_left_out_are_measured_end_to_end():
     rng = np.random.default_rng(13)
     users, items = rng.integers(0, 30, 900), rng.integers(0, 50, 900)
     data = Interactions(users, items, timestamps=rng.permutation(900))
-    scores = rng.standard_normal(data.shape)
+    scores = rng.standard_normal((data.n_users, data.n_items))
     for train, test in (leave_out_split(data, latest=True), time_split(data)):
         met, left_out = train.csr().toarray() > 0, test.csr().toarray() > 0
         found = ranking_metrics_of_scores(scores, train.csr(), test.csr(), top=5)
