@@ -170,11 +170,16 @@ class Loss:
         return "rating" in self.reads
 
 
+_WARP = Adagrad(0.06, l2=0.2, epsilon=1.0)
+"""The epsilon slows the first steps, in which nearly every item ranks too high."""
+
 LOSSES = {
     "bpr": Loss(bpr, Adagrad(0.1, l2=0.02)),
-    "hinge": Loss(hinge, Adagrad(0.05)),
+    "hinge": Loss(hinge, Adagrad(0.05, l2=0.02)),
     "logistic": Loss(logistic, Adagrad(0.1, l2=0.03)),
-    "squared": Loss(squared, Adagrad(0.05, l2=0.05), ("user", "item", "rating")),
-    "warp": Loss(warp, Adagrad(0.05, epsilon=1.0)),
-    "warp-kos": Loss(warp_kos, Adagrad(0.05, epsilon=1.0), ("user",)),
+    "squared": Loss(
+        squared, Adagrad(0.06, l2=0.15, epsilon=1.0), ("user", "item", "rating")
+    ),
+    "warp": Loss(warp, _WARP),
+    "warp-kos": Loss(warp_kos, _WARP, ("user",)),
 }

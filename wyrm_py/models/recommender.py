@@ -95,7 +95,7 @@ class FactorizationRecommender(Online):
     learning_rate: float | Schedule | None = None
     l2: float | None = None
     optimizer: str | Optimizer = "adagrad"
-    initial_scale: float = 0.05
+    initial_scale: float = 0.02
     sampler: str | Sampler = "uniform"
     popularity_power: float = 0.75
     max_tries: int = 10
