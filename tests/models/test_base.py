@@ -156,3 +156,25 @@ def test_foreign_files_are_refused(tmp_path):
     path.write_bytes(path.read_bytes()[:-3])
     with pytest.raises(CorruptCheckpointError):
         Line.load(path)
+
+
+def test_functions_of_validation_take_the_estimator():
+    seen = []
+
+    def slope(model):
+        seen.append(model)
+        return len(seen)
+
+    model = Line(epochs=4)
+    stop = wp.EarlyStopping(metric="slope", patience=1, mode="min")
+    model.fit(np.ones(8), np.ones(8), validation=slope, stop=stop)
+    assert seen == [model] * 2  # it got no better
+    assert model.history_.metrics == [{"slope": 1.0}, {"slope": 2.0}]
+
+
+def test_the_history_is_kept_in_files(tmp_path):
+    model = Line().fit(np.ones(8), np.ones(8))
+    model.save(tmp_path / "file")
+    assert Line.load(tmp_path / "file").history_ == model.history_
+    saved = wp.read_manifest(tmp_path / "file")["metadata"]["history"]
+    assert wp.History.from_dict(saved) == model.history_

@@ -7,8 +7,9 @@ settings, stored as given and checked by `fit`; what `fit` makes ends in an unde
 from __future__ import annotations
 
 import copy
+import functools
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -63,7 +64,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
     Attributes
     ----------
     history_ : History
-        Of the last training; not kept in files.
+        Of the last training.
     """
 
     _kind: ClassVar[str]
@@ -109,9 +110,21 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
         loss: Node,
         optimizer: Optimizer,
         inputs: Mapping[Any, Any],
+        show: Callable[[], object] | None = None,
+        validation: Any = None,
         **more: Any,
     ) -> History:
-        """Train with the settings and set `history_`; `more` goes to `wp.fit`."""
+        """Train with the settings and set `history_`; `more` goes to `wp.fit`.
+
+        Functions in `validation` take the estimator, in place of the History;
+        `show` sets its fitted attributes as they are at that moment.
+        """
+        parts = validation if isinstance(validation, list | tuple) else [validation]
+        more["validation"] = [
+            self._metric(part, show) if callable(part) else part
+            for part in parts
+            if part is not None
+        ]
         settings = {
             "epochs": self.epochs,
             "n_jobs": self.n_jobs,
@@ -120,6 +133,17 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
         }
         self.history_ = fit(loss, optimizer, inputs, **settings | more)
         return self.history_
+
+    def _metric(
+        self, function: Callable[[Any], Any], show: Callable[[], object] | None
+    ) -> Callable[[History], Any]:
+        @functools.wraps(function)
+        def metric(_: History) -> Any:
+            if show is not None:
+                show()
+            return function(self)
+
+        return metric
 
     # -- what was fitted ------------------------------------------------------------
 
@@ -181,6 +205,8 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
             for name, value in self._saved_settings().items()
         }
         metadata = {**self._metadata(), "kind": self._kind, "settings": settings}
+        if hasattr(self, "history_"):
+            metadata["history"] = self.history_.to_dict()
         write_arrays(path, self._to_arrays(), metadata)
 
     @classmethod
@@ -213,6 +239,8 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
         try:
             settings = metadata.pop("settings")
             model = cls(**{k: _setting_from_json(v) for k, v in settings.items()})
+            if "history" in metadata:
+                model.history_ = History.from_dict(metadata.pop("history"))
             model._take(arrays, metadata)
         except (LookupError, TypeError, ValueError, AttributeError, WyrmError) as error:
             raise CorruptCheckpointError(
