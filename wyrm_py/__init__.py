@@ -33,6 +33,7 @@ from wyrm_py.optim import (
 from wyrm_py.parallel.evaluate import evaluate
 from wyrm_py.parallel.fit import fit
 from wyrm_py.parallel.history import History
+from wyrm_py.parallel.learner import Learner
 from wyrm_py.parallel.stopping import EarlyStopping
 from wyrm_py.parameters import HogwildParameter
 from wyrm_py.recurrence import scan
@@ -54,6 +55,7 @@ __all__ = [
     "HogwildParameter",
     "IndexInputNode",
     "InputNode",
+    "Learner",
     "Mode",
     "Node",
     "Op",
