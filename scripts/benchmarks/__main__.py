@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from . import (
+    a9a,
     comparison,
     convolution,
     datasets,
@@ -55,6 +56,7 @@ PARTS: dict[str, Part] = {
     "synthetic": _synthetic,
     "lstm": _lstm,
     "convolution": lambda r, o: convolution.measure(r, o.quick),
+    "a9a": lambda r, o: a9a.measure(r, o.data, o.quick),
 }
 ON_REQUEST: dict[str, Part] = {
     "mnist": lambda r, o: learning.mnist(r, o.data, o.quick),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 
-from . import network_verdicts
+from . import a9a, network_verdicts
 from .measure import Measurement, Recorder
 from .verdict import Verdict, cpu_ns, missing
 
@@ -20,6 +20,7 @@ def verdicts(recorder: Recorder) -> list[Verdict]:
         *_memory(recorder),
         *_startup(recorder),
         *network_verdicts.verdicts(recorder),
+        *a9a.verdicts(recorder),
     ]
 
 
