@@ -337,7 +337,7 @@ class SparseInputNode(LeafNode):
             raise ShapeError(
                 f"dot: inner sizes differ, left {self.shape}, right {table.shape}."
             )
-        return (table.index(self.indices) * self.data.expand_dims(1)).segment_sum(self)
+        return table._weighted_rows(self.indices, self.data, self)
 
     def _apply_many(self, op: Op, *others: Value) -> tuple[Node, ...]:
         return (self._operand(),)

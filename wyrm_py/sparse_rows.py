@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from wyrm_py.errors import DataError, DTypeError, GraphError, ShapeError
+from wyrm_py.graph.op import Array
 from wyrm_py.leaves import Constant
 from wyrm_py.nodes import Node, apply
 from wyrm_py.ops.csr_rows import CsrRows
@@ -68,8 +69,7 @@ class SparseRows:
             raise ShapeError(
                 f"dot: inner sizes differ, left {self.shape}, right {factor.shape}."
             )
-        rows = factor.index(self.indices) * self.data.expand_dims(1)
-        return rows.segment_sum(self)
+        return factor._weighted_rows(self.indices, self.data, self)
 
 
 def sparse_rows(matrix: Any, index: Node, dtype: DTypeLike = np.float32) -> SparseRows:
@@ -112,7 +112,7 @@ def sparse_rows(matrix: Any, index: Node, dtype: DTypeLike = np.float32) -> Spar
     starts, indices, data = csr_constants("sparse_rows", matrix, kind)
     lengths = np.diff(starts.value)
     columns, values, segments, sizes = apply(
-        CsrRows(int(matrix.shape[1])),
+        CsrRows(int(matrix.shape[1]), _rise(starts.value, indices.value)),
         index,
         starts,
         indices,
@@ -120,6 +120,12 @@ def sparse_rows(matrix: Any, index: Node, dtype: DTypeLike = np.float32) -> Spar
         Entries(int(lengths.max(initial=0))),
     )
     return SparseRows(columns, values, segments, sizes, int(matrix.shape[1]))
+
+
+def _rise(starts: Array, indices: Array) -> bool:
+    """Whether column numbers rise within each row."""
+    falls = np.flatnonzero(np.diff(indices) <= 0) + 1
+    return bool(np.isin(falls, starts).all())
 
 
 def csr_constants(

@@ -59,6 +59,8 @@ class Op:
     """Positions of a table and of the row numbers looked up in it."""
     same_as: ClassVar[int | None] = None
     """Input whose elements the value has, index by index, if shapes agree."""
+    gives_rising_rows: bool = False
+    """Whether row numbers rise in the first output of a first input of length one."""
     idle_output: ClassVar[int | None] = None
     """Output whose zero says that a step of one example is to do nothing."""
     sizes_input: ClassVar[int | None] = None

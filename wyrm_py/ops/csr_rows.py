@@ -27,10 +27,12 @@ class CsrRows(Op):
 
     Inputs: rows (b,), starts (R + 1,), indices and data (all entries), and a leaf of
     shape (n,) that takes the length. Outputs: column numbers (n,), values (n,), for
-    each entry its place in rows (n,), and the lengths (b,).
+    each entry its place in rows (n,), and the lengths (b,). `gives_rising_rows`
+    says that column numbers rise within each row of the matrix.
     """
 
     columns: int
+    gives_rising_rows: bool
     shape_only = (4,)
     sizes_input = 4
 

@@ -116,6 +116,59 @@ class SegmentSum(Op):
         return g._apply(SegmentSpread(), segments, lengths), None, None
 
 
+class WeightedRows(Op):
+    """Sums of looked-up rows by weight: row s of (b, D) of the entries of segment s.
+
+    Inputs: table (R, D), rows (n,), weights (n,), segments (n,), lengths (b,). The
+    product of CSR rows and a table in one pass; its gradient goes by rows.
+    """
+
+    shape_only = (4,)
+    looks_up = (0, 1)
+
+    def infer(self, *inputs: Spec) -> Spec:
+        table, rows, weights, _, lengths = inputs
+        require_floats(self.name, table, weights)
+        require_index(self.name, rows)
+        dtype = np.result_type(table.dtype, weights.dtype)
+        return Spec((*lengths.shape, table.shape[1]), dtype)
+
+    def row_limits(self, *inputs: Spec) -> dict[int, int]:
+        return {1: inputs[0].shape[0]}
+
+    def vanishes(self, *zero: bool) -> bool:
+        return zero[0] or zero[2]
+
+    def forward(self, out: Array, *inputs: Array) -> None:
+        table, rows, weights, segments, _ = inputs
+        check_rows("index", rows, len(table))
+        out[...] = 0
+        np.add.at(out, segments, table[rows] * weights[:, None])
+
+    def emit(self, writer: Writer, out: Operand, *inputs: Operand) -> None:
+        table, rows, weights, segments, _ = inputs
+        writer.fill(out, "0")
+        with writer.loop(rows.extents[0]) as k:
+            row, weight, segment = (writer.fresh("r") for _ in range(3))
+            writer.line(f"{row} = {rows.at(k)}")
+            writer.line(f"{weight} = {weights.at(k)}")
+            writer.line(f"{segment} = {segments.at(k)}")
+            with writer.loop(out.extents[1]) as j:
+                writer.line(f"{out.at(segment, j)} += {weight} * {table.at(row, j)}")
+
+    def gradient(self, g: Node, out: Node, *inputs: Node) -> tuple[Any, ...]:
+        table, rows, weights, segments, lengths = inputs
+        spread = g._apply(SegmentSpread(), segments, lengths)
+        products = (spread * table.index(rows)).sum(axis=1)
+        return (
+            RowGradient(rows, spread * weights.expand_dims(1)),
+            None,
+            products,
+            None,
+            None,
+        )
+
+
 class SegmentSpread(View):
     """Repeat row s of a value (b, ...) for each member of segment s."""
 
@@ -199,6 +252,12 @@ class GatherMethods(Methods):
         rows stand for; without a batch, b is 1. An empty example sums to 0.
         """
         return self._apply(SegmentSum(), *_parts(ragged))
+
+    def _weighted_rows(
+        self, rows: Node, weights: Node, ragged: Node | SparseRows
+    ) -> Node:
+        """Return the product of CSR rows, given by their parts, with this table."""
+        return self._apply(WeightedRows(), rows, weights, *_parts(ragged))
 
     def segment_mean(self, ragged: Node | SparseRows) -> Node:
         """Average the rows (n, ...) that belong to each example: (b, ...)."""

@@ -290,7 +290,7 @@ def test_rows_that_come_twice_are_summed_first_unless_the_rule_adds_up(optimizer
     several, one = wp.IndexInputNode([1, 2, 1, 1, 0]), wp.IndexInputNode([1])
     loss = (table.index(several) * table.index(one)).tanh().sum()
     step = plain_step(loss, optimizer)
-    assert ("coalesce(" in step.source) == sums
+    assert ("find_places(" in step.source) == sums
     for slot in optimizer.slots:
         table.block.slot(optimizer.slot_name(slot))[:] = 0
     _, taken = updates(step, [table])

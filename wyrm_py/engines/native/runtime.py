@@ -24,13 +24,14 @@ from wyrm_py.engines.native import functions as _functions  # noqa: F401 registe
 
 __all__ = [
     "GAMMA",
+    "add_up",
     "advance",
     "array_at",
     "call",
-    "coalesce",
     "entry",
     "f4",
     "f8",
+    "find_places",
     "i4",
     "i8",
     "inf",
@@ -273,11 +274,11 @@ def stream_start(seed: Any, epoch: Any, block: Any, number: Any) -> Any:
 
 
 @register_jitable(**_OPTIONS)
-def coalesce(rows: Any, values: Any, count: Any, width: Any, slots: Any) -> Any:
-    """Sum the values of repeated rows in place; return how many rows are left.
+def find_places(rows: Any, count: Any, slots: Any, places: Any) -> Any:
+    """Leave each row once, in the order of first arrival; return how many are left.
 
-    Rows keep the order of their first arrival. `slots` is scratch for a hash
-    table of row positions, a power of two and at least twice `count` long.
+    places[k] is where row k stands afterwards. `slots` is scratch for a hash table of
+    row positions, a power of two and at least twice `count` long.
     """
     mask = u64(2)
     while mask < count + count:
@@ -293,15 +294,25 @@ def coalesce(rows: Any, values: Any, count: Any, width: Any, slots: Any) -> Any:
             s = (s + u64(1)) & mask
         if slots[s] == u64(0):
             rows[left] = row
-            if left != u64(k):
-                for j in range(width):
-                    values[left * width + j] = values[k * width + j]
             left = left + u64(1)
             slots[s] = left
+        places[k] = slots[s] - u64(1)
+    return left
+
+
+@register_jitable(**_OPTIONS)
+def add_up(values: Any, places: Any, count: Any, width: Any) -> Any:
+    """Sum the values of repeated rows in place, as `find_places` has placed them."""
+    left = u64(0)
+    for k in range(count):
+        into = places[k]
+        if into == left:
+            if into != u64(k):
+                for j in range(width):
+                    values[into * width + j] = values[k * width + j]
+            left = left + u64(1)
         else:
-            into = slots[s] - u64(1)
             for j in range(width):
                 values[into * width + j] = (
                     values[into * width + j] + values[k * width + j]
                 )
-    return left
