@@ -20,6 +20,7 @@ from . import (
     memory,
     readme,
     regression,
+    serving,
     startup,
 )
 from .measure import Measurement, Recorder
@@ -51,6 +52,7 @@ PARTS: dict[str, Part] = {
     "startup": lambda r, o: startup.measure(r, o.quick),
     "memory": lambda r, o: memory.measure(r, o.quick),
     "evaluation": lambda r, o: regression.evaluation(r, _movielens(o)),
+    "serving": lambda r, o: serving.measure(r, o.quick),
     "movielens": lambda r, o: comparison.movielens(_movielens(o), r, o.quick),
     "warp": lambda r, o: comparison.warp(_movielens(o), r, o.quick),
     "synthetic": _synthetic,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 
-from . import a9a, network_verdicts
+from . import a9a, network_verdicts, serving
 from .measure import Measurement, Recorder
 from .verdict import Verdict, cpu_ns, missing
 
@@ -19,6 +19,7 @@ def verdicts(recorder: Recorder) -> list[Verdict]:
         *_warp(recorder),
         *_memory(recorder),
         *_startup(recorder),
+        *serving.verdicts(recorder),
         *network_verdicts.verdicts(recorder),
         *a9a.verdicts(recorder),
     ]

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from wyrm_py.data.id_types import Ids
 from wyrm_py.data.ids import IdMap
 from wyrm_py.data.interactions import Interactions
+from wyrm_py.data.rows import RandomState
 from wyrm_py.errors import (
     SettingError,
     ShapeError,
@@ -281,6 +282,8 @@ class Answers(IndexVectors):
         test: Any,
         top: int = 10,
         exclude_seen: bool = True,
+        negatives: int | None = None,
+        random_state: RandomState = 0,
         n_jobs: int = -1,
     ) -> RankingMetrics:
         """Measure how the model ranks what it was not trained on.
@@ -292,7 +295,7 @@ class Answers(IndexVectors):
         top : int >= 1
         exclude_seen : bool
             Leave the items a user met in training out of the ranking.
-        n_jobs
+        negatives, random_state, n_jobs
             As of `evaluation.ranking_metrics`, like the result.
 
         Raises
@@ -318,6 +321,8 @@ class Answers(IndexVectors):
             item_biases=self.item_biases_,
             top=top,
             n_jobs=n_jobs,
+            negatives=negatives,
+            random_state=random_state,
         )
 
     # -- helpers --------------------------------------------------------------------
