@@ -22,6 +22,7 @@ from wyrm_py.leaves import IndexInputNode, InputNode, ParameterNode, SparseInput
 from wyrm_py.models.factorization import LOSSES, Example, Loss, Model, Side
 from wyrm_py.models.features import FeatureVectors, feature_rows, with_identity
 from wyrm_py.models.hashed_ids import user_ids
+from wyrm_py.models.held_out import HeldOut
 from wyrm_py.models.online import Online
 from wyrm_py.models.seen import Seen
 from wyrm_py.nodes import Node
@@ -116,6 +117,7 @@ class FactorizationRecommender(Online):
         user_features: Any = None,
         item_features: Any = None,
         context: Any = None,
+        validation: Any = None,
         progress: bool = False,
         **training: Any,
     ) -> Self:
@@ -135,9 +137,14 @@ class FactorizationRecommender(Online):
         context : sparse matrix, shape (N, C), or None
             What is known of each event (time of day, device, ...); it adds to the
             user's vector.
+        validation : Interactions, a function of the model, or a list of them, or None
+            After each epoch the mean loss over the Interactions goes to
+            `history_.validation_losses`, what a function returns (a number, or a dict
+            of numbers by name) to `history_.metrics`. Users and items that are not
+            in the training data are left out.
         progress : bool
         training
-            Other settings of `wp.fit`: callbacks, validation, checkpoints, ...
+            Other settings of `wp.fit`: callbacks, stop, checkpoint, ...
 
         Raises
         ------
@@ -158,20 +165,28 @@ class FactorizationRecommender(Online):
         model = self._first_model(data, user_features, item_features, events)
         counts = np.bincount(data.items, minlength=data.n_items)
         node, inputs = self._loss_and_inputs(loss, model, data, counts)
+        users, items = IdMap(data.user_ids, "user"), IdMap(data.item_ids, "item")
+        nodes = dict(zip(loss.reads, inputs, strict=True))
+        aside = HeldOut(nodes, users, items, _mean(loss, data), model.event)
         if model.event is not None:
             inputs[model.event] = events
+
+        def show() -> None:
+            self.users_, self.items_ = users, items
+            self.seen_, self.mean_ = seen_items, _mean(loss, data)
+            self._keep(model)
+
         self._train(
             node,
             optimizer,
             inputs,
+            show,
+            aside.parts(validation),
             weights=data.weights,
             progress=progress,
             **training,
         )
-        self.users_ = IdMap(data.user_ids, "user")
-        self.items_ = IdMap(data.item_ids, "item")
-        self.seen_, self.mean_ = seen_items, _mean(loss, data)
-        self._keep(model)
+        show()
         return self
 
     def _first_model(

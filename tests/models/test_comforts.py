@@ -1,0 +1,84 @@
+"""What `wp.fit` offers a training, through the estimators."""
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+import wyrm_py as wp
+from wyrm_py.data.interactions import Interactions
+from wyrm_py.data.split import random_split
+from wyrm_py.data.synthetic import synthetic_ratings
+from wyrm_py.errors import DataError
+from wyrm_py.models import FactorizationRecommender, SequenceRecommender
+
+
+@pytest.fixture(scope="module")
+def halves():
+    data = synthetic_ratings(1500, 100, 60, random_state=0)
+    return random_split(data, random_state=0)
+
+
+def test_held_out_interactions_give_validation_losses(halves):
+    """Squared loss: the mean over held-out ratings can be had from `predict`."""
+    train, test = halves
+    model = FactorizationRecommender("squared", 4, 3, random_state=0)
+    model.fit(train, validation=test)
+    users, items = test.user_ids[test.users], test.item_ids[test.items]
+    errors = (model.predict(users, items) - test.ratings) ** 2
+    losses = model.history_.validation_losses
+    assert len(losses) == 3 and losses[-1] == pytest.approx(errors.mean(), rel=1e-4)
+
+
+def test_training_stops_by_a_metric_of_the_model_and_keeps_the_best(halves):
+    train, test = halves
+    best = {}
+
+    def auc(model):
+        found = model.score(test)
+        best.setdefault(found, model.item_vectors_.copy())
+        return found
+
+    model = FactorizationRecommender("bpr", 8, 60, learning_rate=0.5, random_state=0)
+    model.fit(train, validation=auc, stop=wp.EarlyStopping("auc", patience=2))
+    history = model.history_
+    assert len(history.losses) < 60
+    top = max(row["auc"] for row in history.metrics)
+    assert history.metrics[history.best_epoch]["auc"] == top == model.score(test)
+    np.testing.assert_array_equal(model.item_vectors_, best[top])
+
+
+def test_columns_and_functions_go_together_also_with_context(halves):
+    train, test = halves
+    context = sparse.csr_array(np.ones((len(train), 2), np.float32))
+    model = FactorizationRecommender("bpr", 4, 2, random_state=0)
+    model.fit(train, context=context, validation=[test, lambda model: {"one": 1}])
+    assert len(model.history_.validation_losses) == 2
+    assert model.history_.metrics == [{"one": 1.0}] * 2
+
+
+def test_strangers_in_validation_are_left_out_and_only_strangers_refused(halves):
+    train, _ = halves
+    strangers = Interactions([900, 901], [900, 901])
+    model = FactorizationRecommender("bpr", 4, 1, random_state=0)
+    with pytest.raises(DataError, match="got none among 2"):
+        model.fit(train, validation=strangers)
+    assert not hasattr(model, "users_")
+
+
+def test_sequence_models_take_functions(halves):
+    train, _ = halves
+
+    def items(model):
+        return len(model.recommend_history(model.item_ids_[:2], 5).ids)
+
+    model = SequenceRecommender(model="pooling", epochs=2, random_state=0)
+    model.fit(train, validation=items)
+    assert [row["items"] for row in model.history_.metrics] == [5.0, 5.0]
+
+
+def test_a_run_of_an_estimator_is_kept_while_it_trains(halves, tmp_path):
+    train, _ = halves
+    model = FactorizationRecommender("bpr", 4, 2, random_state=0)
+    model.fit(train, checkpoint=wp.Checkpoint(tmp_path / "file"))
+    kept = wp.read_manifest(tmp_path / "file")["metadata"]["history"]
+    assert wp.History.from_dict(kept).losses == model.history_.losses
