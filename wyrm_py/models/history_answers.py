@@ -187,15 +187,15 @@ class HistoryAnswers(Answers):
 
     def _histories(self, who: str, items_so_far: Any) -> tuple[RaggedColumn, bool]:
         """Return histories as lists of codes, and whether it is one alone."""
-        single = not len(items_so_far) or np.ndim(items_so_far[0]) == 0
+        single = not any(map(_is_list, items_so_far))
         lists = [items_so_far] if single else items_so_far
-        lengths = [len(items) if np.ndim(items) == 1 else 0 for items in lists]
+        lengths = [_flat_length(items) for items in lists]
         if 0 in lengths:
             which = "the history" if single else f"history {lengths.index(0)}"
             raise DataError(
-                f"{who}: a list of at least one item is required, {which} is empty or "
-                "no list. Ask again after the first item; until then recommend what "
-                "is popular."
+                f"{who}: a list of at least one item is required, {which} is "
+                "empty or no list. Ask again after the first item; until then "
+                "recommend what is popular."
             )
         ids = [item for items in lists for item in items]
         codes = self.items_.require(items_so_far if single else ids, who)
@@ -220,3 +220,14 @@ class HistoryAnswers(Answers):
         matrix.sum_duplicates()
         matrix.data[:] = 1.0
         return matrix
+
+
+def _is_list(value: Any) -> bool:
+    """Tell a list or an array from an id."""
+    has_length = hasattr(value, "__len__") and not isinstance(value, str | bytes)
+    return has_length and getattr(value, "ndim", 1) > 0
+
+
+def _flat_length(items: Any) -> int:
+    """Return how many ids there are in a list; 0 if it is none, or of lists."""
+    return len(items) if _is_list(items) and not any(map(_is_list, items)) else 0

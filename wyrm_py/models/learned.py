@@ -35,6 +35,17 @@ def restore(model: Layer, learned: Learned) -> None:
             block.slot(slot, slot_kind(state))[...] = state
 
 
+def require_shapes(learned: Learned, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Raise a ValueError unless arrays are those of parameters of such shapes."""
+    if missing := set(shapes) - set(learned):
+        raise ValueError(f"no parameters {', '.join(sorted(missing))}")
+    for key, array in learned.items():
+        shape = shapes.get(key.rpartition(":")[2], (-1,))
+        kinds = (shape, shape[:1], ()) if ":" in key else (shape,)
+        if array.shape not in kinds:
+            raise ValueError(f"{key} of shape {array.shape} for parameters {shape}")
+
+
 def grown(learned: Learned, vectors: NDArray[Any]) -> dict[str, NDArray[Any]]:
     """Return arrays with more rows for items: vectors (K, D), biases and state of zero.
 

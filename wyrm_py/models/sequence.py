@@ -223,7 +223,7 @@ class Loss:
 
 
 LOSSES = {
-    "bpr": Loss(bpr, learning_rate=0.3),
-    "hinge": Loss(hinge, learning_rate=0.3),
-    "warp": Loss(warp, learning_rate=0.3),
+    "bpr": Loss(bpr, learning_rate=0.5),
+    "hinge": Loss(hinge, learning_rate=0.5),
+    "warp": Loss(warp, learning_rate=0.5),
 }

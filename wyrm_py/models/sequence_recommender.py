@@ -18,7 +18,7 @@ from wyrm_py.errors import SettingError
 from wyrm_py.leaves import SparseInputNode
 from wyrm_py.models.base import Estimator
 from wyrm_py.models.history_answers import Follower, HistoryAnswers
-from wyrm_py.models.learned import grown, learned_of, restore
+from wyrm_py.models.learned import grown, learned_of, require_shapes, restore
 from wyrm_py.models.runs import last_items, replaced, runs
 from wyrm_py.models.seen import Seen
 from wyrm_py.models.sequence import ENCODERS, LOSSES, Search, SequenceModel
@@ -92,7 +92,7 @@ class SequenceRecommender(HistoryAnswers, Estimator):
     epochs: int = 10
     coupled: bool = False
     negatives: int = 8
-    max_tries: int = 100
+    max_tries: int = 50
     learning_rate: float | Schedule | None = None
     l2: float | None = None
     optimizer: str | Optimizer = "adagrad"
@@ -140,7 +140,8 @@ class SequenceRecommender(HistoryAnswers, Estimator):
         y : ignored; for scikit-learn
         progress : bool
         training
-            Other settings of `wp.fit`: callbacks, checkpoints, ...
+            Other settings of `wp.fit`: callbacks, stop, checkpoint, ...; functions of
+            the model as `validation`, whose answers go to `history_.metrics`.
 
         Raises
         ------
@@ -155,12 +156,17 @@ class SequenceRecommender(HistoryAnswers, Estimator):
         data = Interactions.of(interactions)
         rng = np.random.default_rng(self.random_state)
         model = self._new_model(self._first_vectors(data.n_items, rng), rng)
-        self._learn(model, data, "fit", progress=progress, **training)
-        self.users_ = IdMap(data.user_ids, "user")
-        self.items_ = IdMap(data.item_ids, "item")
-        self.seen_ = Seen.of(data.csr())
-        self.recent_ = last_items(data.histories().items, self.max_sequence_length)
-        self._keep(model)
+        users, items = IdMap(data.user_ids, "user"), IdMap(data.item_ids, "item")
+        seen = Seen.of(data.csr())
+        recent = last_items(data.histories().items, self.max_sequence_length)
+
+        def show() -> None:
+            self.users_, self.items_, self.seen_ = users, items, seen
+            self.recent_ = recent
+            self._keep(model)
+
+        self._learn(model, data, "fit", show=show, progress=progress, **training)
+        show()
         return self
 
     def partial_fit(
@@ -191,6 +197,7 @@ class SequenceRecommender(HistoryAnswers, Estimator):
         if not self.__sklearn_is_fitted__():
             return self.fit(interactions, progress=progress, epochs=epochs, **training)
         self._require_settings()
+        self._require_form()
         data = Interactions.of(interactions)
         users, items = copy.deepcopy(self.users_), copy.deepcopy(self.items_)
         user_codes, item_codes = users.add(data.user_ids), items.add(data.item_ids)
@@ -265,14 +272,7 @@ class SequenceRecommender(HistoryAnswers, Estimator):
 
     def _model_of(self, learned: Mapping[str, NDArray[Any]]) -> SequenceModel:
         """Return a model with parameters, and their optimizer's state, as learned."""
-        vectors = learned["items"]
-        if vectors.shape[1] != self.width:
-            raise SettingError(
-                f"{type(self).__name__}: the model was trained with width "
-                f"{vectors.shape[1]}, width is {self.width} now. Set it back, or call "
-                "`fit`."
-            )
-        model = self._new_model(vectors, np.random.default_rng(0))
+        model = self._new_model(learned["items"], np.random.default_rng(0))
         restore(model, learned)
         return model
 
@@ -287,6 +287,7 @@ class SequenceRecommender(HistoryAnswers, Estimator):
     def _states(self, histories: RaggedColumn) -> Floats:
         """Return the state after each history of item codes: (Q, D)."""
         if getattr(self, "_follower", None) is None:
+            self._require_form()
             self._follower = Follower(self._model_of(self.learned_))
         recent = last_items(histories, self.max_sequence_length)
         return self._follower.states(recent, self.n_jobs)
@@ -339,21 +340,37 @@ class SequenceRecommender(HistoryAnswers, Estimator):
             for name, array in arrays.items()
             if name.startswith(learned)
         }
+        require_shapes(self.learned_, self._shapes())
         self.item_vectors_ = self.learned_["items"]
         self.item_biases_ = self.learned_["biases"][:, 0]
         self.user_vectors_ = arrays["user_vectors"]
         self.recent_ = RaggedColumn(arrays["recent.items"], arrays["recent.offsets"])
         self.seen_ = Seen(arrays["seen.starts"], arrays["seen.items"])
-        shapes = (
-            self.user_vectors_.shape,
-            self.item_vectors_.shape,
-            self.learned_["biases"].shape,
-        )
-        users, items = len(self.users_), len(self.items_)
-        if shapes != ((users, self.width), (items, self.width), (items, 1)):
-            raise ValueError(f"shapes {shapes} for {users} users and {items} items")
+        users = len(self.users_)
+        if self.user_vectors_.shape != (users, self.width):
+            raise ValueError(f"{self.user_vectors_.shape} for {users} users")
         if len(self.recent_) != users or len(self.seen_.starts) != users + 1:
             raise ValueError(f"not one history for each of {users} users")
+
+    def _require_form(self) -> None:
+        """Raise a SettingError unless the settings are those of what was learned."""
+        try:
+            require_shapes(self.learned_, self._shapes())
+        except ValueError as error:
+            raise SettingError(
+                f"{type(self).__name__}: the model was trained with another model, "
+                f"width or coupled ({error}). Set them back, or call `fit`."
+            ) from None
+
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of all parameters by name."""
+        encoder = ENCODERS[self.model](
+            self.width, np.random.default_rng(0), self.coupled
+        )
+        parts = encoder.named_parameters().items()
+        inner = {f"encoder.{name}": node.shape for name, node in parts}
+        rows = len(self.items_)
+        return {"items": (rows, self.width), "biases": (rows, 1), **inner}
 
     def _require_settings(self) -> None:
         name = type(self).__name__
