@@ -218,3 +218,25 @@ def test_the_readme_lists_examples_with_their_questions(path):
     question = path.read_text(encoding="utf-8").splitlines()[0].removeprefix('"""')
     readme = EXAMPLES.parent.joinpath("README.md").read_text(encoding="utf-8")
     assert f"| `{path.name}` | {question} |" in readme
+
+
+def test_word_vectors_find_words_of_one_company(tmp_path):
+    printed = run("word_vectors.py")
+    losses = numbers(r"(\d\.\d{3})", printed.splitlines()[1])
+    assert losses == sorted(losses, reverse=True)
+    assert losses[-1] < 0.8 * losses[0]
+    (left,) = (line for line in printed.splitlines() if line.startswith("left "))
+    assert "right" in left.split()
+    path = tmp_path / "text.txt"
+    path.write_text("the cat sat\na dog ran\n" * 200, encoding="utf-8")
+    assert "cat" in run("word_vectors.py", path, "the").splitlines()[-1]
+
+
+def test_an_index_of_neighbours_finds_what_the_model_recommends():
+    printed = run("neighbour_index.py", "--items", 1500, "--users", 500)
+    shares = numbers(r"([\d.]+)% right", printed)
+    assert len(shares) == 4
+    assert shares[0] == 100
+    assert min(shares) > 95
+    by_index, by_model = printed.splitlines()[-2:]
+    assert by_model == f"{by_index} by the model"

@@ -107,6 +107,16 @@ class Answers(IndexVectors):
             )
         return self.user_vectors_[users], np.float32(0)
 
+    @property
+    def user_ids_(self) -> NDArray[Any]:
+        """The ids of the users, shape (U,)."""
+        return self.users_.ids
+
+    @property
+    def item_ids_(self) -> NDArray[Any]:
+        """The ids of the items, shape (I,)."""
+        return self.items_.ids
+
     # -- items for users ------------------------------------------------------------
 
     def recommend(
