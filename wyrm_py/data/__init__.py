@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from wyrm_py.data.corpus import Corpus, keep_probabilities
 from wyrm_py.data.dataset import Dataset
+from wyrm_py.data.events import Events
 from wyrm_py.data.files import read_text
 from wyrm_py.data.histories import Histories
 from wyrm_py.data.idx import mnist, read_idx
@@ -30,11 +31,13 @@ if TYPE_CHECKING:
     from wyrm_py.data.csvfile import read_csv
     from wyrm_py.data.movielens import movielens_100k
     from wyrm_py.data.readers import read_ratings
+    from wyrm_py.data.streams import stream
 
 __all__ = [
     "Characters",
     "Corpus",
     "Dataset",
+    "Events",
     "Histories",
     "Interactions",
     "RaggedColumn",
@@ -50,6 +53,7 @@ __all__ = [
     "read_ratings",
     "read_text",
     "read_titles",
+    "stream",
     "synthetic_ratings",
     "time_split",
     "user_split",
@@ -60,6 +64,7 @@ _LATE = {
     "movielens_100k": "movielens",
     "read_csv": "csvfile",
     "read_ratings": "readers",
+    "stream": "streams",
 }
 
 

@@ -93,6 +93,15 @@ class Events:
         """Return the number of events, N."""
         return self._count
 
+    def __getitem__(self, rows: slice) -> Events:
+        """Return the events of a slice, which are not checked again."""
+        part = type(self).__new__(type(self))
+        for name in ("users", "items", "ratings", "timestamps", "weights"):
+            column = getattr(self, name)
+            setattr(part, name, None if column is None else column[rows])
+        part._count = len(range(self._count)[rows])
+        return part
+
     def __repr__(self) -> str:
         return f"Events({len(self)})"
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from wyrm_py.data.delimited import shorten
 from wyrm_py.data.events import Events
-from wyrm_py.data.roles import ROLES, Wanted, find_columns
+from wyrm_py.data.roles import ROLES, Wanted, find_columns, is_number
 from wyrm_py.errors import DataError, DTypeError
 
 
@@ -86,8 +86,10 @@ def _of_tuples(
             )
     else:
         places = find_columns(who, names, width, wanted)
-    by_place = list(zip(*records, strict=True))
-    return {role: by_place[place] for role, place in places.items()}
+    # Not `zip(*records)`: one iterator an event keeps the garbage collector busy.
+    return {
+        role: list(map(itemgetter(place), records)) for role, place in places.items()
+    }
 
 
 def _of_names(
@@ -157,7 +159,7 @@ def _times(who: str, values: Sequence[Any], first: int) -> Any:
             return np.array([value.timestamp() for value in values])
         if isinstance(one, datetime.date | np.datetime64):
             return np.array(values, "datetime64[us]")
-        if isinstance(one, str):
+        if isinstance(one, str) and not is_number(one):
             dates = [datetime.datetime.fromisoformat(value) for value in values]
             return _times(who, dates, first)
     except (TypeError, ValueError, AttributeError) as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,11 +14,9 @@ from wyrm_py.data.records import events_of_records
 from wyrm_py.data.roles import ROLES, Wanted, find_columns
 from wyrm_py.errors import DataError, DTypeError, ShapeError
 
-Cut = Callable[[slice], Events]
-
 
 def events_of(who: str, data: Any, wanted: dict[str, Wanted]) -> Events:
-    """Return the events in a dataframe, an Arrow table, an array or a list.
+    """Return the events in a dataframe, an Arrow table, an array, a list or events.
 
     Raises
     ------
@@ -27,6 +25,8 @@ def events_of(who: str, data: Any, wanted: dict[str, Wanted]) -> Events:
     DTypeError, DataError, ShapeError
         As for `Events`; or the data is of no such kind.
     """
+    if isinstance(data, Events):
+        return data
     if isinstance(data, list | tuple):
         return events_of_records(who, data, wanted)
     if isinstance(data, np.ndarray):
