@@ -15,10 +15,13 @@ from . import (
     convolution,
     datasets,
     fast_math,
+    feature_costs,
+    gowalla,
     learning,
     lstm,
     memory,
     readme,
+    recommenders,
     regression,
     serving,
     startup,
@@ -59,6 +62,9 @@ PARTS: dict[str, Part] = {
     "lstm": _lstm,
     "convolution": lambda r, o: convolution.measure(r, o.quick),
     "a9a": lambda r, o: a9a.measure(r, o.data, o.quick),
+    "recommenders": lambda r, o: recommenders.measure(r, o.data, o.quick),
+    "features": lambda r, o: feature_costs.measure(r, o.data, o.quick),
+    "gowalla": lambda r, o: gowalla.measure(r, o.data, o.quick),
 }
 ON_REQUEST: dict[str, Part] = {
     "mnist": lambda r, o: learning.mnist(r, o.data, o.quick),

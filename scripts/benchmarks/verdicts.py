@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 
-from . import a9a, network_verdicts, serving
+from . import a9a, feature_costs, gowalla, network_verdicts, recommenders, serving
 from .measure import Measurement, Recorder
 from .verdict import Verdict, cpu_ns, missing
 
@@ -22,6 +22,9 @@ def verdicts(recorder: Recorder) -> list[Verdict]:
         *serving.verdicts(recorder),
         *network_verdicts.verdicts(recorder),
         *a9a.verdicts(recorder),
+        *recommenders.verdicts(recorder),
+        *feature_costs.verdicts(recorder),
+        *gowalla.verdicts(recorder),
     ]
 
 
