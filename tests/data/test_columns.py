@@ -7,7 +7,6 @@ import pytest
 from scipy import sparse
 
 import wyrm_py as wp
-from wyrm_py.data import columns as columns_module
 from wyrm_py.data.columns import Column, take_columns
 from wyrm_py.errors import DataError, DTypeError, ShapeError
 
@@ -283,24 +282,6 @@ def test_sparse_rows_with_adagrad_agree_between_engines():
 # -- rows that rise within every example ------------------------------------------
 
 
-def rises(lists):
-    """Whether the rows of every list rise, one after the other."""
-    return all(a < b for part in lists for a, b in pairwise(part))
-
-
-@pytest.mark.parametrize("chunk", [1, 2, 3, 1 << 18])
-def test_columns_know_whether_rows_rise_in_every_example(chunk):
-    rng = np.random.default_rng(3)
-    seen = set()
-    for _ in range(200):
-        lists = [rng.integers(0, 9, rng.integers(0, 3)).tolist() for _ in range(5)]
-        column = wp.RaggedColumn.of(lists)
-        found = columns_module._rise(column.values, column.offsets, chunk)
-        assert found == rises(lists), lists
-        seen.add(found)
-    assert seen == {True, False}
-
-
 def canonical():
     """CSR in order, with empty rows at the start, within and at the end."""
     dense = np.random.default_rng(8).normal(size=(9, 5))
@@ -330,6 +311,14 @@ def test_rows_that_rise_train_as_shuffled_ones_do(optimizer):
         results.append(model.table.value)
     np.testing.assert_allclose(*results, rtol=1e-9)
     assert not np.allclose(results[0], model.start)
+
+
+def test_columns_named_twice_after_scipy_looked_are_seen():
+    given = canonical()
+    assert given.has_canonical_format  # which scipy keeps in mind
+    begin = given.indptr[1]
+    given.indices[begin + 1] = given.indices[begin]
+    assert not Column(Sparse(given).rows, given, False).distinct
 
 
 def test_rows_that_rise_are_the_loop_by_hand(engine):

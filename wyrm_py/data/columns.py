@@ -34,8 +34,8 @@ class Column:
     """A checked column of one leaf.
 
     `arrays` are the flat arrays by part ("" of a dense leaf), `count` the number
-    of examples, `longest` the most entries of one example of a ragged leaf. It is
-    `distinct` if row numbers rise within every example: none comes twice.
+    of examples, `longest` the most entries of one example of a ragged leaf. CSR
+    rows are `distinct` if their columns rise: none comes twice in an example.
     """
 
     distinct = False
@@ -89,6 +89,7 @@ class Column:
             "data": data,
         }
         self._cut(offsets)
+        self.distinct = bool(matrix.has_canonical_format)  # looks at all indices
 
     def _take_ragged(self, given: Any) -> None:
         column = given
@@ -116,7 +117,6 @@ class Column:
     def _cut(self, offsets: Array) -> None:
         self.arrays["offsets"] = offsets
         self.longest = int(np.diff(offsets).max(initial=0))
-        self.distinct = _rise(self.arrays["indices"], offsets)
 
     def _take_dense(self, given: Any, batched: bool) -> None:
         leaf = self.leaf
@@ -224,20 +224,6 @@ def take_columns(
     if counts and counts.pop() >= MOST_EXAMPLES:
         raise DataError(f"{who}: more than 2**32 examples. Fit them in parts.")
     return columns
-
-
-def _rise(rows: Array, offsets: Array, chunk: int = 1 << 18) -> bool:
-    """Whether row numbers rise within every example, without a large temporary."""
-    starts = offsets[1:-1]  # where the next may be lower
-    for begin in range(0, len(rows) - 1, chunk):
-        part = rows[begin : begin + chunk + 1]
-        falls = np.flatnonzero(part[1:] <= part[:-1]) + (begin + 1)
-        if len(falls) > len(starts):
-            return False
-        places = np.searchsorted(starts, falls)
-        if (places == len(starts)).any() or (starts[places] != falls).any():
-            return False
-    return True
 
 
 def _floats(who: str, array: Array, dtype: Any, offsets: Array | None = None) -> Array:
