@@ -1,6 +1,10 @@
-"""Estimators: short graphs over the public API, on scikit-learn's conventions."""
+"""Estimators: short graphs over the public API, on scikit-learn's conventions.
+
+`load` reads the file of any of them.
+"""
 
 from wyrm_py.models.factorization_machine import FactorizationMachine
+from wyrm_py.models.files import load
 from wyrm_py.models.linear import SparseLinear
 from wyrm_py.models.recommender import FactorizationRecommender
 from wyrm_py.models.sequence_recommender import SequenceRecommender
@@ -12,4 +16,5 @@ __all__ = [
     "SequenceRecommender",
     "SkipGram",
     "SparseLinear",
+    "load",
 ]
