@@ -36,10 +36,14 @@ def dictionaries(
         if pa.types.is_dictionary(column.type):
             column = column.cast(column.type.value_type)
         chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
+        is_extended = isinstance(column.type, pa.BaseExtensionType)  # such as UUIDs
         for chunk in chunks:
-            encoded = chunk.dictionary_encode()
+            encoded = (chunk.storage if is_extended else chunk).dictionary_encode()
+            ids = encoded.dictionary
+            if is_extended:
+                ids = pa.ExtensionArray.from_storage(column.type, ids)
             indices = encoded.indices.fill_null(0).to_numpy(zero_copy_only=False)
-            yield _to_numpy(encoded.dictionary), indices.astype(np.int64)
+            yield _to_numpy(ids), indices.astype(np.int64)
     except (pa.ArrowNotImplementedError, pa.ArrowInvalid) as error:
         raise DTypeError(
             f"{who}: ids must be numbers, strings or dates, got {column.type}."
