@@ -262,9 +262,9 @@ class _Store:
         """Return all codes; they can be written to."""
         if self._file is None:
             return np.concatenate(self._parts)
-        self._file.flush()
-        # the map keeps the file, which nobody else sees, until it goes away itself
-        return np.memmap(self._file, np.int32, "r+")
+        with self._file as file:  # the map keeps what it holds
+            file.flush()
+            return np.memmap(file, np.int32, "r+")
 
 
 # -- codes of frequent words --------------------------------------------------------

@@ -34,6 +34,7 @@ from wyrm_py.samplers import sample_popular
 
 Floats = NDArray[np.float32]
 FIRST_RATE = 0.025
+LEAST_RATE = 1e-30  # where a schedule says zero: it changes no vector
 LAST_RATE = 1 / 250
 """What an evenly falling learning rate ends at, times the first: word2vec's."""
 
@@ -224,7 +225,7 @@ class SkipGram(Estimator):
             )
         rng = np.random.default_rng(self.random_state)
         shape = len(corpus.counts) - len(counts), self.width
-        fresh = (rng.random(shape, np.float32) - np.float32(0.5)) / self.width
+        fresh = (2 * rng.random(shape, np.float32) - 1) / self.width
         inner = ParameterNode(np.concatenate([vectors, fresh]), name="vectors")
         zeros = np.zeros(shape, np.float32)
         outer = ParameterNode(np.concatenate([context_vectors, zeros]), name="contexts")
@@ -435,7 +436,8 @@ def _run_epoch(
     try:
         for chunk in chunks:
             if isinstance(schedule, Schedule):
-                optimizer.learning_rate = schedule(epoch + done / sentences)
+                rate = schedule(epoch + done / sentences)
+                optimizer.learning_rate = max(rate, LEAST_RATE)
             done = chunk.sentences
             if len(chunk.centers):
                 columns = dict(zip(nodes, (chunk.centers, chunk.contexts), strict=True))
