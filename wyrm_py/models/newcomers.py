@@ -14,7 +14,8 @@ from wyrm_py.errors import DataError, SettingError
 from wyrm_py.leaves import ParameterNode
 from wyrm_py.models.answers import Answers, Ranked
 from wyrm_py.models.base import Estimator
-from wyrm_py.models.factorization import LOSSES, Loss, Model, Side
+from wyrm_py.models.examples import Sampler, loss_and_inputs
+from wyrm_py.models.factorization import LOSSES, Model, Side
 from wyrm_py.models.features import FeatureVectors
 from wyrm_py.models.seen import Seen
 from wyrm_py.parallel.fit import fit
@@ -27,15 +28,15 @@ class Newcomers(Answers, Estimator):
     """What a fitted `FactorizationRecommender` does about new users and items."""
 
     loss: str
+    sampler: str | Sampler
+    popularity_power: float
+    max_tries: int
+    k: int
+    n: int
     user_biases_: Floats
     mean_: float
     user_features_: FeatureVectors | None
     item_features_: FeatureVectors | None
-
-    def _loss_and_inputs(
-        self, loss: Loss, model: Model, data: Interactions, counts: NDArray[np.int64]
-    ) -> tuple[Any, dict[Any, Any]]:
-        raise NotImplementedError
 
     # -- users by what they met -----------------------------------------------------
 
@@ -135,7 +136,7 @@ class Newcomers(Answers, Estimator):
             ParameterNode(self.item_biases_[:, None], trainable=False),
         )
         counts = np.bincount(self.seen_.items, minlength=len(catalogue))
-        node, inputs = self._loss_and_inputs(loss, Model(user, frozen), data, counts)
+        node, inputs = loss_and_inputs(loss, Model(user, frozen), data, counts, self)
         fit(
             node,
             optimizer,

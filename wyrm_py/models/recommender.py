@@ -6,7 +6,7 @@ answers.py, what it learns of new users and items in newcomers.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
@@ -16,21 +16,25 @@ from numpy.typing import ArrayLike, NDArray
 
 from wyrm_py.data.ids import IdMap
 from wyrm_py.data.interactions import Interactions
-from wyrm_py.errors import DataError, SettingError, ShapeError
+from wyrm_py.errors import DataError, SettingError
 from wyrm_py.evaluation import ranking_metrics
-from wyrm_py.leaves import IndexInputNode, InputNode, ParameterNode, SparseInputNode
-from wyrm_py.models.factorization import LOSSES, Example, Loss, Model, Side
+from wyrm_py.leaves import ParameterNode, SparseInputNode
+from wyrm_py.models.examples import (
+    Sampler,
+    loss_and_inputs,
+    mean_rating,
+    seen_or,
+    with_ratings,
+)
+from wyrm_py.models.factorization import LOSSES, Loss, Model, Side
 from wyrm_py.models.features import FeatureVectors, feature_rows, with_identity
 from wyrm_py.models.hashed_ids import user_ids
 from wyrm_py.models.held_out import HeldOut
 from wyrm_py.models.online import Online
 from wyrm_py.models.seen import Seen
-from wyrm_py.nodes import Node
 from wyrm_py.optim import Optimizer
 from wyrm_py.optim.schedules import Schedule
-from wyrm_py.samplers import sample_popular, sample_uniform, sample_warp
 
-Sampler = Callable[[Node, Any, Node], Node]
 Floats = NDArray[np.float32]
 Codes = NDArray[np.int64]
 
@@ -159,21 +163,21 @@ class FactorizationRecommender(Online):
         """
         loss = self._checked_loss()
         optimizer = self._make_optimizer(loss.optimizer)
-        data = _with_ratings(Interactions.of(interactions), y)
-        seen_items = Seen.of(_seen_of(seen, data).csr())
+        data = with_ratings(Interactions.of(interactions), y)
+        seen_items = Seen.of(seen_or(seen, data).csr())
         events = _rows("context", context, len(data), "interactions")
         model = self._first_model(data, user_features, item_features, events)
         counts = np.bincount(data.items, minlength=data.n_items)
-        node, inputs = self._loss_and_inputs(loss, model, data, counts)
+        node, inputs = loss_and_inputs(loss, model, data, counts, self)
         users, items = IdMap(data.user_ids, "user"), IdMap(data.item_ids, "item")
         nodes = dict(zip(loss.reads, inputs, strict=True))
-        aside = HeldOut(nodes, users, items, _mean(loss, data), model.event)
+        aside = HeldOut(nodes, users, items, mean_rating(loss, data), model.event)
         if model.event is not None:
             inputs[model.event] = events
 
         def show() -> None:
             self.users_, self.items_ = users, items
-            self.seen_, self.mean_ = seen_items, _mean(loss, data)
+            self.seen_, self.mean_ = seen_items, mean_rating(loss, data)
             self._keep(model)
 
         self._train(
@@ -213,46 +217,6 @@ class FactorizationRecommender(Online):
             return Model(users, items)
         context = table(events.shape[1], 0.0, "context")
         return Model(users, items, context, SparseInputNode(events[:1]))
-
-    def _loss_and_inputs(
-        self, loss: Loss, model: Model, data: Interactions, counts: NDArray[np.int64]
-    ) -> tuple[Node, dict[Any, Any]]:
-        """Return the loss of one interaction, and the columns it reads.
-
-        `counts`, shape (I,), is how popular items are.
-        """
-        own = data.csr()
-        user, item, rating = (
-            IndexInputNode([0]),
-            IndexInputNode([0]),
-            InputNode([[0.0]]),
-        )
-        others = {"known": _without_full_rows(own), "user": user}
-
-        def draw(like: Node) -> Node:
-            if callable(self.sampler):
-                return self.sampler(like, others["known"], user)
-            if self.sampler == "popular":
-                weights = counts.astype(np.float64) ** self.popularity_power
-                return sample_popular(like, weights, **others)
-            return sample_uniform(like, data.n_items, **others)
-
-        def search(taste: Node, better: Node) -> tuple[Node, Node]:
-            items = model.items
-            return sample_warp(
-                *(taste, items.vectors, better, items.biases),
-                features=items.features,
-                max_tries=self.max_tries,
-                **others,
-            )
-
-        example = Example(user, item, rating, draw, search, own, self.k, self.n)
-        columns: dict[str, tuple[Node, Any]] = {
-            "user": (user, data.users),
-            "item": (item, data.items),
-            "rating": (rating, data.ratings - np.float32(_mean(loss, data))),
-        }
-        return loss.graph(model, example), dict(columns[name] for name in loss.reads)
 
     def _keep(self, model: Model) -> None:
         """Take what was learned out of the graph."""
@@ -326,7 +290,7 @@ class FactorizationRecommender(Online):
             No interaction has both a user and an item of the training data.
         """
         self._require_fitted("score")
-        data = _with_ratings(Interactions.of(interactions), y)
+        data = with_ratings(Interactions.of(interactions), y)
         users = self.users_.codes(data.user_ids)[data.users]
         items = self.items_.codes(data.item_ids)[data.items]
         if LOSSES[self.loss].is_explicit:
@@ -413,43 +377,5 @@ class FactorizationRecommender(Online):
             raise ValueError(f"seen.starts of shape {self.seen_.starts.shape}")
 
 
-def _with_ratings(data: Interactions, ratings: ArrayLike | None) -> Interactions:
-    if ratings is None:
-        return data
-    return Interactions.from_codes(
-        *(data.users, data.items, ratings, data.timestamps, data.weights),
-        user_ids=data.user_ids,
-        item_ids=data.item_ids,
-    )
-
-
-def _seen_of(seen: Interactions | None, data: Interactions) -> Interactions:
-    if seen is None:
-        return data
-    if (seen.n_users, seen.n_items) != (data.n_users, data.n_items):
-        raise ShapeError(
-            f"fit: seen must have the {data.n_users} users and {data.n_items} items of "
-            f"the interactions, got {seen.n_users} and {seen.n_items}."
-        )
-    return seen
-
-
 def _rows(name: str, given: Any, rows: int, what: str) -> Any:
     return None if given is None else feature_rows("fit", name, given, rows, what)
-
-
-def _mean(loss: Loss, data: Interactions) -> float:
-    if not loss.is_explicit:
-        return 0.0
-    return float(np.average(data.ratings, weights=data.weights))
-
-
-def _without_full_rows(known: scipy.sparse.csr_array) -> scipy.sparse.csr_array:
-    """Return `known` without users who know every item: what could be drawn there?"""
-    counts = np.diff(known.indptr)
-    partial = counts < known.shape[1]
-    kept = np.repeat(partial, counts)
-    starts = np.concatenate([[0], np.cumsum(counts * partial)])
-    return scipy.sparse.csr_array(
-        (known.data[kept], known.indices[kept], starts), shape=known.shape
-    )
