@@ -6,7 +6,14 @@ import scipy.sparse as sp
 
 from wyrm_py.data import Interactions
 from wyrm_py.data.ids import IdMap
-from wyrm_py.errors import NotFittedError, SettingError, ShapeError, UnknownIdError
+from wyrm_py.errors import (
+    CorruptCheckpointError,
+    DataError,
+    NotFittedError,
+    SettingError,
+    ShapeError,
+    UnknownIdError,
+)
 from wyrm_py.models.answers import Answers
 from wyrm_py.models.seen import Seen
 
@@ -100,7 +107,7 @@ def test_new_users_are_known_by_their_features():
     np.testing.assert_array_equal(ids, order(scores, 5) * 10 + 5)
     with_offsets = -np.sort(-scores, axis=1)[:, :5] + [[0], [1]]
     np.testing.assert_allclose(found, with_offsets, rtol=1e-5)
-    nobody = model.recommend(None, n=5, features=features[:1])
+    nobody = model.recommend(None, n=5, features=features.toarray()[0])
     np.testing.assert_array_equal(nobody.ids, ids[:1])
     rank = model.rank(None, ids[0][::-1], features=features[:1])
     np.testing.assert_array_equal(rank.ids, ids[0])
@@ -123,6 +130,7 @@ def test_rank_and_predict_give_the_scores_of_what_is_asked():
     pairs = np.array([["eve", item] for item in items], object)
     np.testing.assert_array_equal(model.predict(pairs), predicted)
     assert model.predict([], []).shape == (0,)
+    assert model.recommend([], n=3).ids.shape == (0, 3)
 
 
 def test_predict_goes_through_many_pairs_in_parts():
@@ -165,8 +173,13 @@ def test_wrong_questions_are_refused():
         model.similar_items(7)
     with pytest.raises(SettingError, match="no user features"):
         model.recommend("ann", features=np.ones((1, 3)))
-    with pytest.raises(ShapeError, match="one row a user"):
-        Model(features=np.ones((3, 6))).recommend("ann", features=np.ones((2, 3)))
+    with_features = Model(features=np.ones((3, 6)))
+    for users, features in (("ann", np.ones((2, 3))), (["ann", "bob"], np.ones(3))):
+        with pytest.raises(ShapeError, match="one row for each"):
+            with_features.recommend(users, features=features)
+    for users in ("ann", None):
+        with pytest.raises(DataError, match="finite features"):
+            with_features.recommend(users, features=[[1, np.nan, 0]])
     with pytest.raises(SettingError, match="users or the features"):
         model.recommend(None)
     with pytest.raises(SettingError, match="n must be a whole number"):
@@ -219,8 +232,6 @@ def test_an_index_over_the_exported_vectors_finds_the_recommendations(metric):
 
 
 def test_damaged_lists_of_seen_items_are_refused():
-    from wyrm_py.errors import CorruptCheckpointError
-
     for starts in ([0, 5, 3], [0, 2, 9], [-1, 2, 3]):
         seen = Seen(np.array(starts), np.arange(3))
         with pytest.raises(CorruptCheckpointError, match="verify=True"):

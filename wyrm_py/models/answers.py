@@ -21,6 +21,7 @@ from wyrm_py.errors import (
     UnknownIdError,
 )
 from wyrm_py.evaluation import RankingMetrics, ranking_metrics
+from wyrm_py.models.features import feature_rows
 from wyrm_py.models.index_vectors import IndexVectors
 from wyrm_py.models.seen import Seen
 from wyrm_py.retrieval import best
@@ -92,7 +93,7 @@ class Answers(IndexVectors):
             Begins messages.
         users : int64 array, shape (Q,)
             Codes; -1, only where there are features, for a user who is not known.
-        features : what the caller gave, one row a user, or None
+        features : float32 CSR matrix of finite numbers, one row a user, or None
 
         Returns
         -------
@@ -156,6 +157,8 @@ class Answers(IndexVectors):
             `filter` was.
         SettingError
             `n` is below one, or the model has no user features.
+        ShapeError, DTypeError, DataError
+            Features are not one row a user of as many finite numbers as in training.
         """
         self._require_fitted("recommend")
         codes, vectors, offsets = self._queries("recommend", users, features)
@@ -224,7 +227,7 @@ class Answers(IndexVectors):
         if items is None:
             users, items = _pairs(users)
         codes = self.items_.require(items, "predict")
-        user_codes = self._user_codes("predict", users, features)
+        user_codes, features = self._known("predict", users, features)
         if len(user_codes) != len(codes):
             raise ShapeError(
                 "predict: as many users as items are required, got "
@@ -346,23 +349,22 @@ class Answers(IndexVectors):
                 raise SettingError(
                     f"{who}: users or the features of new ones are required."
                 )
-            codes = np.full(np.shape(features)[0], -1, np.int64)
+            one = np.ndim(features) < 2  # of a single user
+            codes = np.full(1 if one else np.shape(features)[0], -1, np.int64)
+            features = feature_rows(who, "features", features, len(codes), "users")
         else:
             wanted = [users] if np.ndim(users) == 0 else users
-            codes = self._user_codes(who, wanted, features)
+            codes, features = self._known(who, wanted, features)
         return codes, *self._tastes(who, codes, features)
 
-    def _user_codes(self, who: str, users: Ids, features: Any) -> Codes:
+    def _known(self, who: str, users: Ids, features: Any) -> tuple[Codes, Any]:
+        """Return the codes of users, and their features as float32 CSR or None."""
         if features is not None:
             codes = self.users_.codes(users)
-            if np.shape(features)[0] != len(codes):
-                raise ShapeError(
-                    f"{who}: features of one row a user are required, got "
-                    f"{np.shape(features)} for {len(codes)}."
-                )
-            return codes
+            rows = feature_rows(who, "features", features, len(codes), "users")
+            return codes, rows
         try:
-            return self.users_.require(users, who)
+            return self.users_.require(users, who), None
         except UnknownIdError as error:
             raise UnknownIdError(f"{error} {self._unknown_user_cure}") from None
 
