@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wyrm_py.data.ids import IdMap
+from wyrm_py.data.streams import stream
 from wyrm_py.errors import SettingError
 from wyrm_py.models.factorization import LOSSES, Loss
 from wyrm_py.models.growing import RESERVED
@@ -112,7 +113,6 @@ class Online(Newcomers):
     def partial_fit(
         self,
         source: Any,
-        y: Any = None,
         *,
         callback: Callable[[Progress], object] | None = None,
         **columns: Any,
@@ -129,7 +129,6 @@ class Online(Newcomers):
             dataframes; a path, a file, a dataframe, a matrix or Interactions. Users
             and items that are new get vectors, drawn by their number. All losses but
             the squared one take each event as a positive.
-        y : ignored
         callback : function of the Progress, called after each chunk
         columns : names of columns and the chunk size, for `wyrm_py.data.stream`
 
@@ -144,8 +143,6 @@ class Online(Newcomers):
         SharedMemoryFullError
             There is no room for more rows.
         """
-        from wyrm_py.data.stream import stream
-
         trainer = self._ready()
         try:
             for events in stream(source, **columns):

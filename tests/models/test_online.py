@@ -1,0 +1,367 @@
+"""Online learning of recommenders: streams, growth, readers in other processes."""
+
+import pickle
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import wyrm_py as wp
+from wyrm_py import errors
+from wyrm_py.models import FactorizationRecommender
+
+USERS, ITEMS = 300, 200
+
+
+def taste_events(count, seed=0, users=USERS, items=ITEMS, shift=0):
+    """Return ids of users and items: most users like one of ten groups of items."""
+    rng = np.random.default_rng(seed)
+    user = rng.integers(0, users, count)
+    liked = (user + shift) % 10 + 10 * rng.integers(0, items // 10, count)
+    item = np.where(rng.random(count) < 0.9, liked, rng.integers(0, items, count))
+    return user, item
+
+
+def learned(events, size=10_000, begin=None, **settings):
+    """Return a model that has learned chunks of a size."""
+    model = FactorizationRecommender(
+        **{"loss": "bpr", "width": 8, "random_state": 0} | settings
+    )
+    model.begin_stream(**begin or {})
+    return model.partial_fit(wp.data.Events(*events), chunk_size=size)
+
+
+def tables(model):
+    return [getattr(model, f"{name}_vectors_") for name in ("user", "item")]
+
+
+# -- learning ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("loss", ["bpr", "warp", "logistic"])
+def test_a_stream_is_learned_and_progress_says_how_well_before_learning(loss):
+    model = learned(taste_events(30_000), loss=loss)
+    progress = model.progress_
+    assert progress.events == 30_000
+    assert (len(model.users_), len(model.items_)) == (USERS, ITEMS)
+    assert progress.auc.recent > progress.auc.mean > 0.6
+    assert progress.auc.recent > 0.8
+    best = model.recommend(7, n=10, exclude_seen=False).ids
+    assert np.mean(best % 10 == 7) > 0.7
+
+
+def test_how_a_stream_is_cut_changes_nothing():
+    events = taste_events(9000)
+    strings = [
+        np.array([f"{kind}{one}" for one in column], object)
+        for kind, column in zip("ui", events, strict=True)
+    ]
+    one, other = learned(events, 9000), learned(strings, 777)
+    for first, second in zip(tables(one), tables(other), strict=True):
+        assert np.array_equal(first, second)
+    assert one.progress_.auc.mean == pytest.approx(other.progress_.auc.mean)
+    assert one.progress_.auc.recent == pytest.approx(other.progress_.auc.recent)
+    assert other.users_.ids[0] == f"u{one.users_.ids[0]}"
+
+
+def test_progress_is_what_a_model_that_has_not_learned_yet_would_say():
+    events = taste_events(3000)
+    model = learned(events, 3000)
+    before = model.progress_.auc.mean * 3000
+    more = taste_events(1, seed=5)
+    scores = model.predict(np.repeat(more[0], ITEMS), model.items_.ids)
+    own = model.predict(*more)
+    expected = np.mean(own > scores) + np.mean(own == scores) / 2
+    model.partial_fit(wp.data.Events(*more))
+    found = model.progress_.auc.mean * 3001 - before
+    assert found == pytest.approx(expected, abs=4 * np.sqrt(0.25 / 20))
+    assert abs(found * 40 - round(found * 40)) < 1e-6  # a share of 20 candidates
+
+
+def test_ratings_are_predicted_with_the_mean_of_those_before():
+    rng = np.random.default_rng(0)
+    users, items = rng.integers(0, USERS, 40_000), rng.integers(0, ITEMS, 40_000)
+    ratings = 1 + items % 5 + rng.normal(0, 0.1, len(users))
+    ratings = ratings.astype(np.float32)
+    model = learned((users, items, ratings), 5000, loss="squared")
+    assert model.mean_ == pytest.approx(ratings.mean(), abs=1e-4)
+    assert np.isnan(model.progress_.auc.mean)
+    assert model.progress_.loss.recent < 0.5 * ratings.var()
+    np.testing.assert_allclose(model.predict([5, 5], [15, 19]), [1, 5], atol=0.7)
+    cut = learned((users, items, ratings), 333, loss="squared")
+    np.testing.assert_allclose(tables(cut)[0], tables(model)[0], atol=1e-5)
+
+
+def test_a_fitted_model_goes_on_with_what_it_knows_and_learns_newcomers():
+    users, items = taste_events(5000, users=100)
+    model = FactorizationRecommender(loss="bpr", width=8, random_state=0)
+    model.fit(np.stack([users, items], 1))
+    before = [table.copy() for table in tables(model)]
+    model.begin_stream()
+    for table, same in zip(tables(model), before, strict=True):
+        assert np.array_equal(table, same)
+    seen = model.seen_.of_users(np.arange(100))[1]
+    assert len(seen) == len(set(zip(users, items, strict=True)))
+    fresh = taste_events(3000, seed=1)
+    model.partial_fit(wp.data.Events(*fresh))
+    assert len(model.users_) == USERS
+    assert model.user_vectors_.shape == (USERS, 8)
+    model.fit(np.stack([users, items], 1))
+    assert len(model.users_) == 100
+    assert model._ready().learner.examples == 0  # another stream
+
+
+def test_new_rows_begin_with_numbers_of_their_own_however_tables_grow():
+    users = np.arange(100_000)
+    grown = learned((users, users % 50), 1000, begin={"reserved": 2000}, width=2)
+    at_once = learned((users, users % 50), 100_000, width=2)
+    for one, other in zip(tables(grown), tables(at_once), strict=True):
+        assert np.array_equal(one, other)
+    assert len(grown.users_) == 100_000
+    assert grown._ready().tables["user_vectors"].capacity >= 100_000
+
+
+def test_two_workers_learn_as_well_while_tables_grow():
+    model = learned(taste_events(60_000), 500, n_jobs=2)
+    assert model.progress_.events == 60_000
+    assert model.progress_.auc.recent > 0.8
+    assert np.isfinite(tables(model)[0]).all()
+
+
+def test_hashed_users_share_a_fixed_number_of_rows():
+    events = taste_events(30_000)
+    model = learned(events, begin={"user_buckets": 1024})
+    assert model.user_vectors_.shape == (1024, 8)
+    assert model.progress_.auc.recent > 0.8
+    best = model.recommend([7, 17], n=10, exclude_seen=False).ids
+    assert np.mean(best % 10 == 7) > 0.6
+    with pytest.raises(errors.SettingError, match="users are hashed"):
+        model.similar_users(7)
+    with pytest.raises(errors.SettingError, match="power of two"):
+        FactorizationRecommender().begin_stream(user_buckets=1000)
+
+
+def test_a_half_life_keeps_adagrad_able_to_follow_a_drift():
+    before, after = taste_events(60_000), taste_events(20_000, seed=2, shift=5)
+    events = [np.concatenate(pair) for pair in zip(before, after, strict=True)]
+    deaf = learned(events).progress_
+    awake = learned(events, begin={"half_life": 10_000}).progress_
+    assert awake.auc.recent > deaf.auc.recent + 0.02
+    cut = learned(events, 331, begin={"half_life": 10_000}).progress_
+    assert cut.auc.recent == pytest.approx(awake.auc.recent)
+
+
+# -- answers, files, copies ----------------------------------------------------
+
+
+def test_what_was_seen_is_left_out():
+    users, items = taste_events(5000)
+    model = learned((users, items), 100)
+    found = model.recommend(list(range(USERS)), n=ITEMS)
+    for user in range(0, USERS, 37):
+        mine = set(items[users == user])
+        answered = found.ids[user][np.isfinite(found.scores[user])]
+        assert set(answered) == set(range(ITEMS)) - mine
+    model = learned((users, items), begin={"record_seen": False})
+    assert np.isfinite(model.recommend(0, n=ITEMS).scores).all()
+
+
+@pytest.mark.parametrize("way", ["file", "pickle"])
+def test_a_saved_stream_goes_on_where_it_stood(way, tmp_path):
+    first, rest = taste_events(8192), taste_events(5000, seed=3)
+    model = learned(first)
+    if way == "file":
+        model.save(tmp_path / "model.wyrm")
+        again = FactorizationRecommender.load(tmp_path / "model.wyrm")
+    else:
+        again = pickle.loads(pickle.dumps(model))
+    assert np.array_equal(again.recommend(3, n=20).ids, model.recommend(3, n=20).ids)
+    for one in (model, again):
+        one.partial_fit(wp.data.Events(*rest))
+    for one, other in zip(tables(model), tables(again), strict=True):
+        assert np.array_equal(one, other)
+    hashed = learned(first, begin={"user_buckets": 512})
+    hashed.save(tmp_path / "hashed.wyrm")
+    loaded = FactorizationRecommender.load(tmp_path / "hashed.wyrm")
+    assert np.array_equal(loaded.recommend(3).ids, hashed.recommend(3).ids)
+
+
+# -- readers -------------------------------------------------------------------
+
+TRAINER = """
+import sys, time
+import numpy as np
+import wyrm_py as wp
+from wyrm_py.models import FactorizationRecommender
+model = FactorizationRecommender(loss="bpr", width=8, random_state=0)
+print(model.publish(sys.argv[1] or None), flush=True)
+number = 0
+for line in sys.stdin:
+    users = np.repeat(np.arange(number, number + 100), 10)
+    model.partial_fit(wp.data.Events(users, users % 70 + number // 100))
+    number += 100
+    print(len(model.users_), len(model.items_), *model.recommend(3, 5).ids, flush=True)
+"""
+
+
+class Trainer:
+    """A process that learns when asked and says what it then recommends."""
+
+    def __init__(self, path=""):
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", TRAINER, str(path)],
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        self.address = self.process.stdout.readline().strip()
+
+    def ask(self):
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        return [int(word) for word in self.process.stdout.readline().split()]
+
+    def end(self, how=None):
+        if how is None:
+            self.process.stdin.close()
+        else:
+            self.process.send_signal(how)
+        self.process.wait(timeout=20)
+        self.process.stdin.close()
+        self.process.stdout.close()
+
+
+@pytest.mark.parametrize("how", [None, signal.SIGKILL])
+def test_another_process_answers_while_the_trainer_learns(tmp_path, how):
+    before = set(Path("/dev/shm").iterdir())
+    path = tmp_path / "live"
+    trainer = Trainer(path)
+    assert trainer.address == str(path)
+    trainer.ask()
+    reader = FactorizationRecommender.attach(path)
+    for _ in range(3):
+        users, items, *best = trainer.ask()
+        assert list(reader.recommend(3, 5).ids) == best
+        assert (len(reader.users_), len(reader.items_)) == (users, items)
+        assert reader.predict([users - 1], [3]).shape == (1,)
+    with pytest.raises(ValueError, match="read-only"):
+        reader.user_vectors_[0] = 1
+    with pytest.raises(errors.SettingError, match="read from another process"):
+        reader.publish()
+    copied = pickle.loads(pickle.dumps(reader))
+    trainer.end(how)
+    assert list(copied.recommend(3, 5).ids) == best  # of its own
+    with pytest.raises(errors.StaleParameterError, match="its trainer has ended"):
+        reader.recommend(3)
+    with pytest.raises(errors.StaleParameterError, match="its trainer has ended"):
+        FactorizationRecommender.attach(path)
+    assert set(Path("/dev/shm").iterdir()) <= before
+    assert not path.exists()
+    assert path.is_symlink() == (how is not None)  # leads nowhere
+
+
+def test_without_a_path_a_killed_trainer_leaves_nothing_at_all():
+    trainer = Trainer()
+    trainer.ask()
+    reader = FactorizationRecommender.attach(trainer.address)
+    assert len(reader.users_) == 100
+    trainer.end(signal.SIGKILL)
+    with pytest.raises(errors.StaleParameterError):
+        reader.recommend(3)
+
+
+def test_readers_follow_tables_that_moved_and_a_link_that_is_replaced(tmp_path):
+    model = FactorizationRecommender(loss="bpr", width=4, random_state=0)
+    model.begin_stream(reserved=1024)
+    path = tmp_path / "live"
+    model.publish(path)
+    reader = FactorizationRecommender.attach(path)
+    users = np.arange(5000)
+    model.partial_fit(wp.data.Events(users, users % 10))
+    assert np.array_equal(reader.recommend([4999]).ids, model.recommend([4999]).ids)
+    assert reader.user_vectors_.shape == (5000, 4)
+    model.publish(path)  # anew
+    with pytest.raises(errors.StaleParameterError):
+        reader.recommend([4999])
+    assert len(FactorizationRecommender.attach(path).users_) == 5000
+    del model
+    assert not path.is_symlink()
+
+
+def test_what_is_no_published_model_is_refused(tmp_path):
+    path = tmp_path / "other"
+    path.write_text("hello")
+    for wrong in (path, tmp_path / "nothing", "/proc/1/fd/0", "/proc/self/fd/0"):
+        with pytest.raises(errors.StaleParameterError, match="attach"):
+            FactorizationRecommender.attach(wrong)
+
+
+# -- errors --------------------------------------------------------------------
+
+
+def test_what_cannot_be_learned_online_is_refused():
+    with pytest.raises(errors.SettingError, match="looks at all items of a user"):
+        FactorizationRecommender(loss="warp-kos").begin_stream()
+    with pytest.raises(errors.SettingError, match='take sampler="uniform"'):
+        FactorizationRecommender(loss="bpr", sampler="popular").begin_stream()
+    with pytest.raises(errors.SettingError, match="half_life is for Adagrad"):
+        FactorizationRecommender(optimizer="sgd").begin_stream(half_life=100)
+    for name in ("window", "candidates", "half_life", "reserved"):
+        with pytest.raises(errors.SettingError, match=f"{name} must be an integer"):
+            FactorizationRecommender().begin_stream(**{name: 0})
+    with pytest.raises(errors.DataError, match="learns ratings, got events without"):
+        learned(taste_events(10), loss="squared")
+    rated = (*taste_events(3000), np.arange(3000.0))
+    with pytest.raises(errors.DivergenceError):
+        learned(rated, loss="squared", optimizer="sgd", learning_rate=1e9)
+
+
+# -- lines ---------------------------------------------------------------------
+
+LEARN = """
+import sys
+from wyrm_py.models import FactorizationRecommender
+from wyrm_py.models.learn_lines import learn_lines
+
+def report(progress):
+    print(progress.events, flush=True)
+
+model = FactorizationRecommender(loss="bpr", width=4, random_state=0)
+learn_lines(model, sys.stdin.buffer, sys.argv[1], every=100, report=report)
+print("end", flush=True)
+"""
+
+
+def test_lines_are_learned_reported_and_saved(tmp_path):
+    lines = "".join(f"u{k % 30},i{k % 7}\n" for k in range(1050))
+    path = tmp_path / "model.wyrm"
+    done = subprocess.run(
+        [sys.executable, "-c", LEARN, path], input=lines, text=True, stdout=-1
+    )
+    reported = [str(100 * k) for k in range(1, 11)]
+    assert done.stdout.split() == [*reported, "1050", "end"]
+    model = FactorizationRecommender.load(path)
+    assert sorted(model.items_.ids) == [f"i{k}" for k in range(7)]
+    assert len(model.recommend("u3", n=3).ids) == 3
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, -signal.SIGINT)]
+)
+def test_a_signal_saves_and_has_its_usual_effect(tmp_path, number, code):
+    path = tmp_path / "model.wyrm"
+    with subprocess.Popen(
+        [sys.executable, "-c", LEARN, path],
+        **{"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True},
+        stderr=subprocess.DEVNULL,
+    ) as learner:
+        learner.stdin.write("".join(f"{k % 30},{k % 7}\n" for k in range(100_000)))
+        learner.stdin.flush()
+        assert learner.stdout.readline() == "100\n"
+        learner.send_signal(number)
+        assert learner.wait(timeout=30) == code
+        assert "end" not in learner.stdout.read()
+    assert len(FactorizationRecommender.load(path).items_) == 7
