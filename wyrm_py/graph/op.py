@@ -94,6 +94,13 @@ class Op:
         """Return where in `out` inputs stand unchanged: they are computed there."""
         return None
 
+    def stands_in(self, out: Any, *inputs: Operand) -> Sequence[Operand | None] | None:
+        """Return operands of outputs that can be read from inputs after `emit`.
+
+        None for an output that needs memory of its own, or for all of them.
+        """
+        return None
+
     def vanishes(self, *zero: bool) -> bool:
         """Whether the value and its gradients are zero where these inputs are."""
         return False

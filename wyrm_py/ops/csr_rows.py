@@ -7,6 +7,7 @@ batch's or a column's. `wyrm_py.sparse_rows` is what the user calls.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -67,20 +68,49 @@ class CsrRows(Op):
         places = np.repeat(starts[rows], lengths) + np.arange(len(columns)) - before
         columns[...], values[...] = indices[places], data[places]
 
+    def stands_in(self, out: Any, *inputs: Operand) -> Sequence[Operand | None] | None:
+        """Of a single row the entries lie together: they are read where they are."""
+        rows, _, indices, data, entries = inputs
+        if not rows.is_scalar:
+            return None
+
+        def place(k: str) -> str:
+            return _first(entries) if k == "0" else f"({_first(entries)} + {k})"
+
+        columns = out[0].reading(lambda k: f"u64({indices.at(place(k))})")
+        values = out[1].reading(lambda k: data.at(place(k)))
+        return columns, values, out[2].reading(lambda _: "u64(0)"), None
+
     def emit(self, writer: Writer, out: Any, *inputs: Operand) -> None:
         rows, starts, indices, data, entries = inputs
         columns, values, segments, lengths = out
-        count = entries.extents[0].text
+        count, first = entries.extents[0].text, _first(entries)
+
+        def write_span(place: Sequence[str]) -> tuple[str, str]:
+            row, start, end = (writer.fresh("m") for _ in range(3))
+            writer.line(f"{row} = {rows.at(*place)}")
+            writer.line(f"{start} = u64({starts.at(row)})")
+            writer.line(f"{end} = u64({starts.at(f'({row} + u64(1))')})")
+            writer.line(f"{lengths.at(*place)} = {end} - {start}")
+            return start, end
+
+        if rows.is_scalar:
+            start, end = write_span("0")
+            writer.line(f"{first} = {start}")
+            writer.line(f"{count} = {end} - {start}")
+            return
+        writer.line(f"{first} = u64(0)")
         writer.line(f"{count} = u64(0)")
         with writer.loops(rows.extents) as place:
-            row, first, last = (writer.fresh("m") for _ in range(3))
-            writer.line(f"{row} = {rows.at(*place)}")
-            writer.line(f"{first} = u64({starts.at(row)})")
-            writer.line(f"{last} = u64({starts.at(f'({row} + u64(1))')})")
-            writer.line(f"{lengths.at(*place)} = {last} - {first}")
+            start, end = write_span(place)
             entry = writer.fresh("j")
-            with writer.block(f"for {entry} in range({first}, {last}):"):
+            with writer.block(f"for {entry} in range({start}, {end}):"):
                 writer.line(f"{columns.at(count)} = u64({indices.at(entry)})")
                 writer.line(f"{values.at(count)} = {data.at(entry)}")
                 writer.line(f"{segments.at(count)} = u64({place[0]})")
                 writer.line(f"{count} = {count} + u64(1)")
+
+
+def _first(entries: Operand) -> str:
+    """Return the name of where the entries of a single row begin."""
+    return f"start_{entries.extents[0].text}"

@@ -200,15 +200,17 @@ class LeafLoader:
         """Write what follows from a length that an op has just worked out."""
         self._done.append(leaf)
         if self.settings.cut:
-            writer.line(f"{self._kept(leaf)} = {self.extents.found[leaf]}")
+            name = self.extents.found[leaf]
+            writer.line(f"{self._kept(leaf)} = {name}")
+            writer.line(f"{self._kept(leaf, start=True)} = start_{name}")
         for one in self.extents.after(leaf, self._done):
             writer.line(f"{one.name} = {one.text}")
 
-    def _kept(self, leaf: LeafNode) -> str:
-        """Return where the pieces of a cut step find the length of a leaf."""
+    def _kept(self, leaf: LeafNode, start: bool = False) -> str:
+        """Return where the pieces of a cut step find a leaf's length, or its start."""
         leaves = [*self._ragged, *self.extents.found]
-        self.slots.add("entries", np.uint64, "workspace", ((), 1, len(leaves)))
-        return f"entries[u64({leaves.index(leaf)})]"
+        self.slots.add("entries", np.uint64, "workspace", ((), 1, 2 * len(leaves)))
+        return f"entries[u64({leaves.index(leaf) + len(leaves) * start})]"
 
     def write_again(self, writer: Writer) -> None:
         """Write what a later piece of a cut step needs of all this."""
@@ -224,6 +226,7 @@ class LeafLoader:
                 self._write_range(writer, leaf)
         for found, name in self.extents.found.items():  # right once its op has run
             writer.line(f"{name} = {self._kept(found)}")
+            writer.line(f"start_{name} = {self._kept(found, start=True)}")
         for one in self.extents.varying:
             writer.line(f"{one.name} = {one.text}")
 

@@ -128,12 +128,28 @@ class Region:
                 if found is not None:
                     self.operands.update(zip(application.outputs, found, strict=True))
                     continue
+            self._read_in_place(application)
             for out in application.outputs:
                 if out in self.stored:
                     self.operands[out] = self.stored[out]
                     grouping.in_memory.add(out)
                 else:
                     self.operands[out] = self._storage(out)
+
+    def _read_in_place(self, application: Application) -> None:
+        """Note where outputs of an op can be read from its inputs."""
+        op, shapes = application.op, self.printing.extents.shapes
+        if type(op).stands_in is Op.stands_in:
+            return
+        inputs = [
+            self.operands.get(node) or buffer("_", node.dtype, shapes[node])
+            for node in application.inputs  # of some only the shape is known
+        ]
+        blanks = [buffer("_", n.dtype, shapes[n]) for n in application.outputs]
+        found = op.stands_in(blanks, *inputs) or ()
+        for out, operand in zip(application.outputs, found, strict=False):
+            if operand is not None:
+                self.stored[out] = operand
 
     def _storage(self, out: Node) -> Operand:
         printing = self.printing

@@ -86,13 +86,24 @@ class Slots:
         return self.add(name, kind, "state", (block, slot, per))
 
     def constant(self, node: Node) -> Operand:
-        """Return the operand over a constant array."""
-        name = self.add(self.unique(None, "c"), node.dtype, "constant", (node,))
+        """Return the operand over a constant array; equal ones share it."""
+        name = self._equal(node) or self.unique(None, "c")
+        self.add(name, node.dtype, "constant", (node,))
         shape = self.extents.shapes[node]
         if node.spec.is_index:  # row numbers are unsigned in emitted text
             single = all(extent.is_one for extent in shape)
             return offset(name, "u64(0)" if single else "0", node.dtype, shape, "u64")
         return buffer(name, node.dtype, shape)
+
+    def _equal(self, node: Node) -> str:
+        """Return the name of a constant with the same numbers, "" if there is none."""
+        for slot in self.slots:
+            if slot.kind == "constant" and slot.dtype == node.dtype:
+                other = slot.source[0].value
+                if other.dtype == node.value.dtype and other.shape == node.shape:
+                    if np.array_equal(other, node.value):
+                        return slot.name
+        return ""
 
     def column(self, leaf: LeafNode, dtype: Any, part: str = "") -> str:
         """Return the name of the column that feeds a leaf (or a part of it)."""
