@@ -205,6 +205,21 @@ def test_writing_from_state_to_state_agrees_with_reading_the_whole(cell):
     assert cold == {example["Writer"](reader, 1).beam_search(3)}  # the likeliest each
 
 
+def test_clicks_are_foreseen_from_what_words_say_together():
+    printed = run("click_prediction.py")
+    days = [
+        [float(cell) for cell in line.split()]
+        for line in printed.splitlines()
+        if line.strip()[:1].isdigit()
+    ]
+    assert [day for day, *_ in days] == list(range(1, 12))
+    for _, rate, line, machine in days:
+        assert machine < line < rate
+    assert days[-1][3] < days[0][3]
+    (used,) = numbers(r"uses (\d+) of 65536", printed)
+    assert 0 < used < 170  # of 164 words that there are, but for collisions
+
+
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda p: p.name)
 def test_examples_are_short_and_start_from_a_question(path):
     text = path.read_text(encoding="utf-8")

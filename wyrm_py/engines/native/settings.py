@@ -20,7 +20,7 @@ class Settings:
         of every worker before it applies any
     cut : the step is printed as several functions
     int32 : columns of row numbers that are int32 rather than int64
-    distinct : ragged leaves of which no example names a row twice
+    distinct : sparse leaves of which no example names a column twice
     resumed : streams go on where the call before left them, rather than start anew
     """
 
