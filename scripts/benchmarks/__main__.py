@@ -20,10 +20,12 @@ from . import (
     learning,
     lstm,
     memory,
+    online,
     readme,
     recommenders,
     regression,
     serving,
+    skipgram,
     startup,
 )
 from .measure import Measurement, Recorder
@@ -56,6 +58,7 @@ PARTS: dict[str, Part] = {
     "memory": lambda r, o: memory.measure(r, o.quick),
     "evaluation": lambda r, o: regression.evaluation(r, _movielens(o)),
     "serving": lambda r, o: serving.measure(r, o.quick),
+    "online": lambda r, o: online.measure(r, o.quick),
     "movielens": lambda r, o: comparison.movielens(_movielens(o), r, o.quick),
     "warp": lambda r, o: comparison.warp(_movielens(o), r, o.quick),
     "synthetic": _synthetic,
@@ -65,6 +68,7 @@ PARTS: dict[str, Part] = {
     "recommenders": lambda r, o: recommenders.measure(r, o.data, o.quick),
     "features": lambda r, o: feature_costs.measure(r, o.data, o.quick),
     "gowalla": lambda r, o: gowalla.measure(r, o.data, o.quick),
+    "skipgram": lambda r, o: skipgram.measure(r, o.data, o.quick),
 }
 ON_REQUEST: dict[str, Part] = {
     "mnist": lambda r, o: learning.mnist(r, o.data, o.quick),

@@ -24,7 +24,7 @@ import numpy as np
 
 PACKAGES = (
     "wyrm-py numpy scipy numba llvmlite joblib torch implicit lightfm lightfm-next "
-    "rectools-lightfm scikit-learn vowpalwabbit"
+    "rectools-lightfm scikit-learn vowpalwabbit gensim river"
 ).split()
 
 

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from .measure import Mark, Measurement, Recorder, mark, per_example, summarise
 from .verdict import Verdict, cpu_ns, missing
 
-NAME = "skipgram"
 WIDTHS = (32, 100)
 EPOCHS = 5
 SHOWN = ("monday", "water", "three", "france")
@@ -55,7 +54,8 @@ def measure(recorder: Recorder, data: Path, quick: bool) -> None:
         for system, train in SYSTEMS.items():
             train(parts[False][:2000], width, 1)  # compiles
             trained = train(parts[False], width, EPOCHS)
-            record = Measurement(NAME, system, {"width": width, "workers": 1})
+            config = {"optimizer": "sgd", "width": width, "workers": 1}
+            record = Measurement(f"skipgram-{width}", system, config)
             record.timed(summarise(per_example(trained.marks, n_words)))
             record.extra["held_out_loss"] = round(judge.loss(trained), 4)
             for word in SHOWN:
@@ -68,7 +68,7 @@ def wyrm(sentences: Sentences, width: int, epochs: int) -> Trained:
     from wyrm_py.models import SkipGram
 
     model = SkipGram(width=width, epochs=epochs, random_state=1)
-    # the words are counted and the step is loaded between the first two marks
+    # what comes before the first mark, such as numbering the words, is not counted
     marks: list[Mark] = []
     model.fit(sentences, callbacks=[lambda _: marks.append(mark())])
     return Trained(list(model.words_), model.vectors_, model.context_vectors_, marks)
@@ -159,7 +159,7 @@ def verdicts(recorder: Recorder) -> list[Verdict]:
         what = f"skip-gram on Brown, width {width}: words/s against gensim, one worker"
         target = ">= 1.3x at no higher held-out loss"
         ours, theirs = (
-            recorder.find(NAME, system, width=width) for system in ("wyrm_py", "gensim")
+            recorder.find(f"skipgram-{width}", system) for system in SYSTEMS
         )
         if ours is None or theirs is None:
             found.append(missing(what, target))

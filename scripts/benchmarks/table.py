@@ -13,6 +13,8 @@ TITLES = {
     "warp": "WARP, MovieLens 100K, width 32",
     "lstm": "LSTM, sequence 4, embedding 16, hidden 32, 10 classes, batch 1",
     "lstm-wide": "LSTM, 20 inputs, width 128, batch 1",
+    "skipgram-32": "Skip-gram, Brown corpus, width 32 (an example is a word)",
+    "skipgram-100": "Skip-gram, Brown corpus, width 100 (an example is a word)",
     "convolution": "Convolutional network on MNIST, batch 32",
 }
 TIMES = {

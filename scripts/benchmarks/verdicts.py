@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import itertools
 
-from . import a9a, feature_costs, gowalla, network_verdicts, recommenders, serving
+from . import (
+    a9a,
+    feature_costs,
+    gowalla,
+    network_verdicts,
+    online,
+    recommenders,
+    serving,
+    skipgram,
+)
 from .measure import Measurement, Recorder
 from .verdict import Verdict, cpu_ns, missing
 
@@ -21,6 +30,8 @@ def verdicts(recorder: Recorder) -> list[Verdict]:
         *_startup(recorder),
         *serving.verdicts(recorder),
         *network_verdicts.verdicts(recorder),
+        *online.verdicts(recorder),
+        *skipgram.verdicts(recorder),
         *a9a.verdicts(recorder),
         *recommenders.verdicts(recorder),
         *feature_costs.verdicts(recorder),
