@@ -49,7 +49,8 @@ class SequenceRecommender(HistoryAnswers, Estimator):
         A history is cut into runs of so many items, of which the first may be short;
         each is one step of training. Answers look at so many last items.
     negatives : int >= 1
-        Random items that the next one is compared with, for bpr and hinge.
+        Random items that the next one is compared with: with all of them for bpr, with
+        the one that scores highest for hinge.
     max_tries : int >= 1
         Items that WARP looks at, at most, to find one that ranks too high.
     epochs, learning_rate, l2, optimizer, n_jobs, backend, random_state
@@ -92,7 +93,7 @@ class SequenceRecommender(HistoryAnswers, Estimator):
     epochs: int = 10
     coupled: bool = False
     negatives: int = 8
-    max_tries: int = 50
+    max_tries: int = 30
     learning_rate: float | Schedule | None = None
     l2: float | None = None
     optimizer: str | Optimizer = "adagrad"
