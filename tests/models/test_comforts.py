@@ -8,8 +8,13 @@ import wyrm_py as wp
 from wyrm_py.data.interactions import Interactions
 from wyrm_py.data.split import random_split
 from wyrm_py.data.synthetic import synthetic_ratings
-from wyrm_py.errors import DataError
-from wyrm_py.models import FactorizationRecommender, SequenceRecommender
+from wyrm_py.errors import DataError, SettingError, ShapeError
+from wyrm_py.models import (
+    FactorizationMachine,
+    FactorizationRecommender,
+    SequenceRecommender,
+    SparseLinear,
+)
 
 
 @pytest.fixture(scope="module")
@@ -82,3 +87,73 @@ def test_a_run_of_an_estimator_is_kept_while_it_trains(halves, tmp_path):
     model.fit(train, checkpoint=wp.Checkpoint(tmp_path / "file"))
     kept = wp.read_manifest(tmp_path / "file")["metadata"]["history"]
     assert wp.History.from_dict(kept).losses == model.history_.losses
+
+
+def rows(count=300, columns=12):
+    """Return labels that a linear model can learn."""
+    rng = np.random.default_rng(0)
+    matrix = sparse.random_array((count, columns), density=0.4, rng=rng).tocsr()
+    return matrix, np.where(matrix @ rng.normal(size=columns) > 0, "yes", "no")
+
+
+@pytest.mark.parametrize("fields", [None, np.arange(12) % 3])
+def test_held_out_rows_give_the_log_loss(fields):
+    X, y = rows()
+    model = FactorizationMachine(width=2, fields=fields, epochs=2, random_state=0)
+    model.fit(X[:200], y[:200], validation=(X[200:], y[200:]))
+    chosen = model.predict_proba(X[200:])[
+        np.arange(100), (y[200:] == "yes").astype(int)
+    ]
+    expected = pytest.approx(-np.log(chosen).mean(), rel=1e-4)
+    assert model.history_.validation_losses[-1] == expected
+
+
+def test_a_linear_model_stops_by_its_own_score_and_keeps_the_best(tmp_path):
+    X, y = rows()
+    scores = []
+
+    def accuracy(model):
+        scores.append(model.score(X[200:], y[200:]))
+        return scores[-1]
+
+    model = SparseLinear(epochs=200, random_state=0)
+    model.fit(
+        X[:200],
+        y[:200],
+        validation=[(X[200:], y[200:]), accuracy],
+        stop=wp.EarlyStopping("accuracy", patience=2),
+        checkpoint=wp.Checkpoint(tmp_path / "file"),
+    )
+    assert len(model.history_.losses) < 200
+    assert model.score(X[200:], y[200:]) == max(scores)
+    assert (tmp_path / "file").exists()
+
+
+@pytest.mark.parametrize(
+    ("validation", "error", "message"),
+    [
+        (3, SettingError, "must be"),
+        ((np.ones((2, 5)), ["yes", "no"]), ShapeError, "12 columns"),
+        ((np.ones((2, 12)), ["yes", "maybe"]), DataError, "got .'maybe'"),
+        ((np.ones((2, 12)), ["yes"]), ShapeError, "validation"),
+    ],
+)
+def test_rows_that_do_not_fit_are_refused_before_anything_changes(
+    validation, error, message
+):
+    X, y = rows()
+    model = SparseLinear(epochs=1, random_state=0).fit(X, y)
+    before = model.coef_.copy()
+    with pytest.raises(error, match=message):
+        model.fit(X, y, validation=validation)
+    np.testing.assert_array_equal(model.coef_, before)
+
+
+def test_losses_that_rank_take_functions_only():
+    X, _ = rows(40)
+    model, y = FactorizationMachine("bpr", 2, epochs=2, random_state=0), np.arange(40)
+    model.fit(X, y, validation=lambda model: {"two": 2})
+    assert model.history_.metrics == [{"two": 2.0}] * 2
+    for given in ({"validation": (X, y)}, {"stop": wp.EarlyStopping("loss")}):
+        with pytest.raises(SettingError, match="rank"):
+            model.fit(X, y, **given)

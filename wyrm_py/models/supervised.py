@@ -6,7 +6,7 @@ as a graph; linear.py is the shortest one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -29,10 +29,12 @@ from wyrm_py.models.supervised_data import (
     checked_weights,
     require_known,
 )
+from wyrm_py.models.validation_rows import checked_validation
 from wyrm_py.nodes import Node
 from wyrm_py.optim import Adagrad, Optimizer
 from wyrm_py.parallel.evaluate import evaluate
 from wyrm_py.parallel.history import History
+from wyrm_py.parallel.learner import Learner
 from wyrm_py.parameters.block import slot_kind
 
 Callbacks = Iterable[Callable[[History], object]]
@@ -50,6 +52,16 @@ class Loss:
     graph: Callable[[Node, Node], Node]
     task: str
     learning_rate: float
+
+
+@dataclass(frozen=True)
+class KeptStep:
+    """A step that `partial_fit` goes on with, and what it was made for."""
+
+    key: tuple[Any, ...]
+    rows: Any
+    target: Node
+    learner: Learner
 
 
 def _classifies(estimator: SparsePredictor) -> bool:
@@ -91,14 +103,58 @@ class SparsePredictor(Estimator):
         matrix: sparse.csr_array,
         labels: NDArray[Any],
         optimizer: Optimizer,
+        *,
+        validation: Sequence[Any] = (),
         **more: Any,
     ) -> None:
         """Train the parameters there are; `more` goes to `wp.fit`."""
-        rows, inputs = self._inputs(matrix)
+        parts = [part for part in validation if not callable(part)]
+        matrices, targets = [matrix], [self._targets(labels)]
+        for aside, answers in parts:
+            matrices.append(aside)
+            targets.append(self._targets(answers))
+        together = sparse.vstack(matrices, "csr") if parts else matrix
+        rows, inputs = self._inputs(together)
         score = self._score(rows, **self._parameters)
         target = InputNode(np.zeros(score.shape))
+        inputs[target] = np.concatenate(targets)
         loss = self._loss().graph(score, target)
-        self._train(loss, optimizer, inputs | {target: self._targets(labels)}, **more)
+        cut = [inputs]
+        if parts:  # rows of field-aware models are numbers in one matrix: take parts
+            ends = np.cumsum([len(each) for each in targets])
+            cut = [
+                {node: column[end - len(each) : end] for node, column in inputs.items()}
+                for end, each in zip(ends, targets, strict=True)
+            ]
+        functions = [part for part in validation if callable(part)]
+        self._train(loss, optimizer, cut[0], validation=[*cut[1:], *functions], **more)
+
+    def _learn_on(
+        self,
+        matrix: sparse.csr_array,
+        labels: NDArray[Any],
+        optimizer: Optimizer,
+        weights: NDArray[Any] | None = None,
+    ) -> None:
+        """Train on rows in their order with a step that goes on over many calls."""
+        nodes = self._parameters.values()
+        key = (self.loss, repr(optimizer), self.n_jobs, *map(id, nodes))
+        kept = vars(self).get("_kept")
+        if kept is None or kept.key != key:
+            rows, _ = self._inputs(matrix)
+            score = self._score(rows, **self._parameters)
+            target = InputNode(np.zeros(score.shape))
+            loss = self._loss().graph(score, target)
+            learner = Learner(
+                loss, optimizer, n_jobs=self.n_jobs, random_state=self.random_state
+            )
+            self._kept = kept = KeptStep(key, rows, target, learner)
+        inputs = {kept.rows: matrix, kept.target: self._targets(labels)}
+        kept.learner.learn(inputs, weights)
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        return {name: part for name, part in state.items() if name != "_kept"}
 
     # -- training -------------------------------------------------------------------
 
@@ -110,6 +166,8 @@ class SparsePredictor(Estimator):
         callbacks: Callbacks = (),
         progress: bool = False,
         groups: ArrayLike | None = None,
+        validation: Any = None,
+        **training: Any,
     ) -> Self:
         """Train anew, `epochs` passes over the rows.
 
@@ -122,6 +180,12 @@ class SparsePredictor(Estimator):
             As for `wp.fit`.
         groups : array_like, shape (N,), or None
             Of a loss that ranks: rows of one group compete. None is one group.
+        validation : (X, y), a function of the model, a list of them, or None
+            After each epoch the mean loss over these rows goes to
+            `history_.validation_losses`, what a function returns (a number, or a dict
+            of numbers by name) to `history_.metrics`.
+        training
+            Other settings of `wp.fit`: stop, checkpoint, ...; not of losses that rank.
 
         Raises
         ------
@@ -132,10 +196,17 @@ class SparsePredictor(Estimator):
         """
         matrix, labels, more = self._checked("fit", X, y, sample_weight, groups)
         classes = self._classes_of(labels) if _classifies(self) else None
+        task = self._loss().task
+        aside = checked_validation(validation, task, matrix.shape[1], classes)
+        if task == "ranker" and training:
+            raise SettingError(
+                f"fit: {', '.join(training)} cannot be given to a loss that ranks, "
+                "whose pairs are drawn anew each epoch. Use a callback."
+            )
         optimizer = self._new_optimizer()
         self._restart(matrix, labels, classes)
-        more |= {"callbacks": callbacks, "progress": progress}
-        self._learn(matrix, labels, optimizer, **more)
+        more |= {"callbacks": callbacks, "progress": progress, **training}
+        self._learn(matrix, labels, optimizer, validation=aside, **more)
         return self
 
     def partial_fit(
@@ -146,7 +217,10 @@ class SparsePredictor(Estimator):
         sample_weight: ArrayLike | None = None,
         groups: ArrayLike | None = None,
     ) -> Self:
-        """Go on training with one pass over more rows; the state of the rule is kept.
+        """Go on training with more rows, once each; the state of the rule is kept.
+
+        The step is compiled by the first call and kept for the next ones. A schedule
+        is given the number of rows since then.
 
         Parameters
         ----------
@@ -172,7 +246,7 @@ class SparsePredictor(Estimator):
         elif matrix.shape[1] > self.n_features_in_:
             self._grow(matrix.shape[1])
         self._require_columns(who, matrix)
-        self._learn(matrix, labels, optimizer, epochs=1, progress=False, **more)
+        self._learn_on(matrix, labels, optimizer, **more)
         return self
 
     def _new_optimizer(self) -> Optimizer:
