@@ -24,9 +24,8 @@ DATA = Path(__file__).parents[2] / "../shared/data/ml-100k"
 def ratings() -> Interactions:
     rng = np.random.default_rng(0)
     users = np.concatenate([rng.integers(0, 20, 197), [20, 20, 21]])
-    return Interactions(
-        users, np.arange(200), rng.integers(1, 6, 200), rng.integers(0, 9, 200)
-    )
+    numbers = (rng.integers(1, 6, 200), rng.integers(0, 9, 200), rng.random(200))
+    return Interactions(users, np.arange(200), *numbers)
 
 
 def items(part: Interactions) -> set[int]:
@@ -107,8 +106,10 @@ def test_every_split_partitions_over_the_same_ids(ratings, split):
     for part in (train, test):
         assert (part.user_ids is ratings.user_ids) and part.item_ids is ratings.item_ids
         rows = part.items  # item k is in row k
-        for column in ("users", "ratings", "timestamps"):
+        for column in ("users", "ratings", "timestamps", "weights"):
             assert (getattr(part, column) == getattr(ratings, column)[rows]).all()
+    for part, again in zip((train, test), split(ratings), strict=True):
+        assert part.items.tolist() == again.items.tolist()
 
 
 def test_users_stay_whole(ratings):

@@ -50,6 +50,17 @@ def dictionaries(
         ) from error
 
 
+def to_arrow(ids: NDArray[Any]) -> Any:
+    """Return ids as an Arrow array that any number of rows can be taken from."""
+    import pyarrow as pa
+
+    array = pa.array(ids)
+    if pa.types.is_string(array.type) or pa.types.is_binary(array.type):
+        large = pa.large_string if pa.types.is_string(array.type) else pa.large_binary
+        array = array.cast(large())  # offsets of 64 bits
+    return array
+
+
 def _to_numpy(values: Any) -> NDArray[Any]:
     import pyarrow.types as kinds
 

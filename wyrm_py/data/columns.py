@@ -28,6 +28,7 @@ from wyrm_py.parameters import SharedArray
 from wyrm_py.values import INDEX, as_array, as_csr
 
 MOST_EXAMPLES = 1 << 32
+"""The order of examples is made of uint32."""
 
 
 class Column:
@@ -80,7 +81,7 @@ class Column:
                 "one row, or give `batch_size`."
             )
         offsets = np.ascontiguousarray(matrix.indptr, INDEX)
-        self.count = matrix.shape[0]
+        self._take_count(matrix.shape[0])
         self.shape = matrix.shape
         entries = slice(int(offsets[-1]))
         data = _floats(self.who, matrix.data[entries], leaf.dtype, offsets)
@@ -90,6 +91,15 @@ class Column:
         }
         self._cut(offsets)
         self.distinct = bool(matrix.has_canonical_format)  # looks at all indices
+
+    def _take_count(self, count: int) -> None:
+        """Keep the number of examples, before anything of their size is copied."""
+        if count >= MOST_EXAMPLES:
+            raise DataError(
+                f"{self.who} must be of below 2**32 examples, got {count:,}. Train on "
+                "them in parts, with `wp.Learner` or by several fits."
+            )
+        self.count = count
 
     def _take_ragged(self, given: Any) -> None:
         column = given
@@ -102,7 +112,7 @@ class Column:
                 column = RaggedColumn.of(given)
         except (DataError, DTypeError, ShapeError) as error:
             raise type(error)(f"{self.who}: {error}") from None
-        self.count = len(column)
+        self._take_count(len(column))
         self.shape = (self.count,)
         self.arrays = {"indices": _rows(self.who, column.values)}
         self._cut(column.offsets)
@@ -139,7 +149,7 @@ class Column:
                 f"{self.who} must have the shape {wanted}, one row an example; axes "
                 f"of length one may be left out. Got {array.shape}."
             )
-        self.count = len(array)
+        self._take_count(len(array))
         take = _rows if leaf.spec.is_index else _floats
         self.arrays = {"": take(self.who, array, leaf.dtype).reshape(-1)}
         self.shape = (self.count, *shape)
@@ -157,7 +167,7 @@ class Column:
         if part:
             example = np.searchsorted(self.arrays["offsets"], bad, side="right") - 1
         else:
-            example = bad // max(rows.size // self.count, 1)
+            example = np.intp(bad // max(rows.size // self.count, 1))
         raise IndexRangeError(
             f"{self.who} must hold row numbers in [0, {limit}), "
             f"got {rows[bad]} in example {example}. Nothing was changed."
@@ -221,8 +231,6 @@ def take_columns(
         raise DataError(f"{who}: columns must have one length, got {listed}.")
     if counts == {0}:
         raise DataError(f"{who}: the columns are empty. Give at least one example.")
-    if counts and counts.pop() >= MOST_EXAMPLES:
-        raise DataError(f"{who}: more than 2**32 examples. Fit them in parts.")
     return columns
 
 

@@ -15,6 +15,7 @@ from wyrm_py.data.id_types import Ids
 from wyrm_py.errors import DataError, DTypeError, ShapeError
 from wyrm_py.values import as_array
 
+COLUMNS = ("users", "items", "ratings", "timestamps", "weights")
 LATEST = 2.0**62
 """Timestamps are below it in size, so that they fit into 64 bits."""
 
@@ -96,7 +97,7 @@ class Events:
     def __getitem__(self, rows: slice) -> Events:
         """Return the events of a slice, which are not checked again."""
         part = type(self).__new__(type(self))
-        for name in ("users", "items", "ratings", "timestamps", "weights"):
+        for name in COLUMNS:
             column = getattr(self, name)
             setattr(part, name, None if column is None else column[rows])
         part._count = len(range(self._count)[rows])
@@ -104,6 +105,20 @@ class Events:
 
     def __repr__(self) -> str:
         return f"Events({len(self)})"
+
+
+def joined(name: str, parts: list[Any]) -> Any:
+    """Return the columns of chunks as one; None if none of them has it."""
+    there = [part is not None for part in parts]
+    if not any(there):
+        return None
+    if not all(there):
+        without = there.index(False)
+        raise DataError(
+            f"Interactions: {name} must be in all chunks or in none, chunk {without} "
+            f"of {len(parts)} has no {name}."
+        )
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def _one_length(who: str, columns: dict[str, Any]) -> int:

@@ -13,7 +13,8 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import ArrayLike, NDArray
 
-from wyrm_py.data.events import Events
+from wyrm_py.data.arrow import to_arrow
+from wyrm_py.data.events import COLUMNS, Events, joined
 from wyrm_py.data.histories import Histories
 from wyrm_py.data.id_types import Ids
 from wyrm_py.data.ids import IdMap
@@ -28,7 +29,6 @@ if TYPE_CHECKING:  # slow to import: waits until it is asked for
     import pyarrow as pa
 
 _MOST_IDS = 2**31  # codes are int32
-_COLUMNS = ("users", "items", "ratings", "timestamps", "weights")
 
 
 class Interactions:
@@ -107,8 +107,7 @@ class Interactions:
 
         Parameters
         ----------
-        data : Interactions
-            Returned as they are.
+        data : Interactions, returned as they are
         data : scipy sparse matrix, shape (U, I)
             The stored entries, zeros and repeated ones too, are the ratings; the ids
             are the numbers of rows and columns, also of those without entries.
@@ -118,9 +117,7 @@ class Interactions:
         data : array, shape (N, 2), (N, 3) or (N, 4)
             Users, items, ratings, timestamps. In an array of floats the ids must be
             whole numbers and become integers.
-        data : list of events
-            (user, item[, rating[, timestamp[, weight]]]) or what else
-            `wp.data.stream` takes as an event.
+        data : list of events, as `wp.data.stream` takes them
         user, item, rating, timestamp, weight : str, int or None
             Name or position (from 0) of a column. Weights are only taken when they
             are named.
@@ -173,18 +170,18 @@ class Interactions:
     def _number(self, chunks: Iterable[Events]) -> None:
         """Take over the columns of chunks, their ids as codes."""
         user_map, item_map = IdMap(kind="user"), IdMap(kind="item")
-        columns: dict[str, list[Any]] = {name: [] for name in _COLUMNS}
+        columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
         for chunk in chunks:
             columns["users"].append(user_map.add(chunk.users).astype(np.int32))
             columns["items"].append(item_map.add(chunk.items).astype(np.int32))
-            for name in _COLUMNS[2:]:
+            for name in COLUMNS[2:]:
                 columns[name].append(getattr(chunk, name))
         if not columns["users"]:
             raise DataError(
                 "Interactions: at least one is required, got no interactions."
             )
-        for name in _COLUMNS:
-            setattr(self, name, _joined(name, columns.pop(name)))
+        for name in COLUMNS:
+            setattr(self, name, joined(name, columns.pop(name)))
         if self.ratings is None:
             self.ratings = np.ones(len(self.users), np.float32)
         self.user_ids, self.item_ids = user_map.ids, item_map.ids
@@ -354,8 +351,8 @@ class Interactions:
         import pyarrow as pa
 
         columns: dict[str, Any] = {
-            "user": pa.array(self.user_ids).take(pa.array(self.users)),
-            "item": pa.array(self.item_ids).take(pa.array(self.items)),
+            "user": to_arrow(self.user_ids).take(pa.array(self.users)),
+            "item": to_arrow(self.item_ids).take(pa.array(self.items)),
             "rating": self.ratings,
         }
         if self.timestamps is not None:
@@ -379,19 +376,6 @@ class Interactions:
         matrix.sum_duplicates()
         matrix.data[:] = 1.0
         return matrix
-
-
-def _joined(name: str, parts: list[Any]) -> Any:
-    there = [part is not None for part in parts]
-    if not any(there):
-        return None
-    if not all(there):
-        without = there.index(False)
-        raise DataError(
-            f"Interactions: {name} must be in all chunks or in none, chunk {without} "
-            f"of {len(parts)} has no {name}."
-        )
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def _codes(
