@@ -21,10 +21,10 @@ from . import (
     lstm,
     memory,
     online,
-    online,
     readme,
     recommenders,
     regression,
+    sequences,
     serving,
     skipgram,
     startup,
@@ -60,7 +60,6 @@ PARTS: dict[str, Part] = {
     "evaluation": lambda r, o: regression.evaluation(r, _movielens(o)),
     "serving": lambda r, o: serving.measure(r, o.quick),
     "online": lambda r, o: online.measure(r, o.quick),
-    "online": lambda r, o: online.measure(r, o.quick),
     "movielens": lambda r, o: comparison.movielens(_movielens(o), r, o.quick),
     "warp": lambda r, o: comparison.warp(_movielens(o), r, o.quick),
     "synthetic": _synthetic,
@@ -71,6 +70,7 @@ PARTS: dict[str, Part] = {
     "features": lambda r, o: feature_costs.measure(r, o.data, o.quick),
     "gowalla": lambda r, o: gowalla.measure(r, o.data, o.quick),
     "skipgram": lambda r, o: skipgram.measure(r, o.data, o.quick),
+    "sequence": lambda r, o: sequences.measure(r, o.data, o.quick),
 }
 ON_REQUEST: dict[str, Part] = {
     "mnist": lambda r, o: learning.mnist(r, o.data, o.quick),

@@ -10,8 +10,8 @@ from . import (
     gowalla,
     network_verdicts,
     online,
-    online,
     recommenders,
+    sequences,
     serving,
     skipgram,
 )
@@ -32,12 +32,12 @@ def verdicts(recorder: Recorder) -> list[Verdict]:
         *serving.verdicts(recorder),
         *network_verdicts.verdicts(recorder),
         *online.verdicts(recorder),
-        *online.verdicts(recorder),
         *skipgram.verdicts(recorder),
         *a9a.verdicts(recorder),
         *recommenders.verdicts(recorder),
         *feature_costs.verdicts(recorder),
         *gowalla.verdicts(recorder),
+        *sequences.verdicts(recorder),
     ]
 
 
