@@ -13,6 +13,7 @@ from wyrm_py.data.ids import IdMap
 from wyrm_py.errors import (
     CorruptCheckpointError,
     DataError,
+    DivergenceError,
     NotFittedError,
     SettingError,
     ShapeError,
@@ -176,6 +177,14 @@ def test_partial_fit_can_be_the_first():
         model.partial_fit(planted())
 
 
+def test_new_words_of_each_call_begin_with_vectors_of_their_own():
+    model = skip_gram(learning_rate=1e-12)
+    model.partial_fit([["a", "b"]]).partial_fit([["c", "d"]])
+    vectors = model.vector(["a", "b", "c", "d"])
+    assert len(np.unique(vectors, axis=0)) == 4
+    assert np.abs(vectors).max() <= 1 / 8
+
+
 def test_answers_are_cosines(fitted):
     unit = fitted.vectors_ / np.linalg.norm(fitted.vectors_, axis=1, keepdims=True)
     codes = fitted.vocabulary_.require(["g0w1", "g1w2"], "test")
@@ -234,6 +243,14 @@ def test_text_without_pairs_is_refused(sentences, message, fitted):
     assert not model.__sklearn_is_fitted__()
 
 
+def test_a_rate_that_is_too_high_is_an_error_and_changes_nothing(fitted):
+    before = fitted.vectors_.copy()
+    model = pickle.loads(pickle.dumps(fitted)).set_params(learning_rate=1e30)
+    with pytest.raises(DivergenceError):
+        model.partial_fit(planted())
+    np.testing.assert_array_equal(model.vectors_, before)
+
+
 def test_subsampling_that_leaves_nothing_is_refused():
     with pytest.raises(DataError, match="subsampling left no pair"):
         skip_gram(subsample=1e-12).fit(planted(20))
@@ -253,6 +270,8 @@ def test_subsampling_that_leaves_nothing_is_refused():
         dict(power=np.inf),
         dict(optimizer="best"),
         dict(learning_rate=-1.0),
+        dict(n_jobs=0),
+        dict(random_state=-1),
     ],
     ids=str,
 )

@@ -92,16 +92,17 @@ class Corpus:
         least = whole("Corpus", "min_count", min_count, least=1)
         known = IdMap(kind="word") if vocabulary is None else vocabulary
         every = copy.deepcopy(known)
-        store, lengths = _Store(), array("i")
-        for block, ends in _blocks(_sentences(sentences)):
-            store.append(every.add(block))
-            lengths.extend(ends)
-        if not len(store):
+        lengths = array("i")
+        with _Store() as store:
+            for block, ends in _blocks(_sentences(sentences)):
+                store.append(every.add(block))
+                lengths.extend(ends)
+            raw = store.words()
+        if not len(raw):
             raise DataError(
                 "Corpus: at least one word is required, got none. Give a list of "
                 "sentences, each a list of words or a string, or the path of a file."
             )
-        raw = store.words()
         counts = _counted(raw, len(every))
         kept = _kept_words(counts, least, len(known))
         if not len(kept):
@@ -247,8 +248,12 @@ class _Store:
         self._file: Any = None
         self._count = 0
 
-    def __len__(self) -> int:
-        return self._count
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        if self._file is not None:
+            self._file.close()
 
     def append(self, codes: NDArray[np.int64]) -> None:
         self._parts.append(codes.astype(np.int32))
@@ -259,12 +264,11 @@ class _Store:
             self._parts = []
 
     def words(self) -> NDArray[np.int32]:
-        """Return all codes; they can be written to."""
+        """Return all codes; they can be written to, and outlive the store."""
         if self._file is None:
-            return np.concatenate(self._parts)
-        with self._file as file:  # the map keeps what it holds
-            file.flush()
-            return np.memmap(file, np.int32, "r+")
+            return np.concatenate([np.empty(0, np.int32), *self._parts])
+        self._file.flush()
+        return np.memmap(self._file, np.int32, "r+")
 
 
 # -- codes of frequent words --------------------------------------------------------

@@ -9,27 +9,26 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wyrm_py.data.corpus import Corpus, Sentences
-from wyrm_py.data.id_types import Ids
 from wyrm_py.data.ids import IdMap
 from wyrm_py.data.rows import whole
 from wyrm_py.data.word_pairs import Pairs
-from wyrm_py.errors import DataError, SettingError, ShapeError
+from wyrm_py.errors import DataError, SettingError
 from wyrm_py.leaves import IndexInputNode, ParameterNode
-from wyrm_py.models.answers import Ranked
 from wyrm_py.models.base import Estimator
+from wyrm_py.models.word_answers import WordAnswers
 from wyrm_py.nodes import Node
 from wyrm_py.optim import SGD, Optimizer
 from wyrm_py.optim.schedules import Linear, Schedule
+from wyrm_py.parallel.fit import seed_of
 from wyrm_py.parallel.history import History
 from wyrm_py.parallel.learner import Learned, Learner
 from wyrm_py.parallel.pools import resolve_jobs
-from wyrm_py.retrieval import best
 from wyrm_py.samplers import sample_popular
 
 Floats = NDArray[np.float32]
@@ -73,8 +72,16 @@ def skip_gram_loss(
     return loss
 
 
+class Before(NamedTuple):
+    """What was learned of the first words of a vocabulary."""
+
+    vectors: Floats
+    context_vectors: Floats
+    counts: NDArray[np.int64]
+
+
 @dataclass(eq=False, repr=False)
-class SkipGram(Estimator):
+class SkipGram(WordAnswers, Estimator):
     """Vectors of words from the company they keep.
 
     Parameters
@@ -99,7 +106,7 @@ class SkipGram(Estimator):
         The rate of "sgd", by default 0.025, falls evenly, to a 250th at the end.
     l2 : float >= 0, or None
         Penalty on the rows of each pair.
-    epochs : int >= 1
+    epochs : int >= 0
     n_jobs : int
         Worker threads; -1 is one a core. With one worker a seed gives one result.
     random_state : int >= 0, or None
@@ -115,7 +122,8 @@ class SkipGram(Estimator):
     vocabulary_ : IdMap
         From words to rows.
     history_ : History
-        Mean loss of a pair in each epoch; samples are pairs.
+        Mean loss of a pair in each epoch; samples are pairs. `seconds` include making
+        pairs and, at first, compiling the step.
 
     Notes
     -----
@@ -176,8 +184,7 @@ class SkipGram(Estimator):
             epochs = max(self.epochs, 1)
             optimizer.learning_rate = Linear(first, epochs, end=first * LAST_RATE)
         corpus = Corpus.read(sentences, self.min_count)
-        nothing = np.empty((0, self.width), np.float32), np.empty(0, np.int64)
-        self._learn(corpus, nothing[0], *nothing, optimizer, self.epochs, callbacks)
+        self._learn(corpus, _nothing(self.width), optimizer, self.epochs, callbacks)
         return self
 
     def partial_fit(self, sentences: Sentences, y: None = None) -> Self:
@@ -189,29 +196,25 @@ class SkipGram(Estimator):
 
         Parameters and errors as of `fit`.
         """
-        if not self.__sklearn_is_fitted__():
-            known, vectors = IdMap(kind="word"), np.empty((0, self.width), np.float32)
-            before = vectors, vectors, np.empty(0, np.int64)
-        else:
+        known, before = None, _nothing(self.width)
+        if self.__sklearn_is_fitted__():
             known = self.vocabulary_
-            before = self.vectors_, self.context_vectors_, self.counts_
+            before = Before(self.vectors_, self.context_vectors_, self.counts_)
         self._require_settings()
-        if before[0].shape[1] != self.width:
+        if before.vectors.shape[1] != self.width:
             raise SettingError(
-                f"partial_fit: the vectors are of width {before[0].shape[1]}, the "
+                f"partial_fit: the vectors are of width {before.vectors.shape[1]}, the "
                 f"setting says {self.width}. Call `fit` to begin anew."
             )
         optimizer = self._make_optimizer(SGD(FIRST_RATE))
         corpus = Corpus.read(sentences, self.min_count, known)
-        self._learn(corpus, *before, optimizer, 1, ())
+        self._learn(corpus, before, optimizer, 1, ())
         return self
 
     def _learn(
         self,
         corpus: Corpus,
-        vectors: Floats,
-        context_vectors: Floats,
-        counts: NDArray[np.int64],
+        before: Before,
         optimizer: Optimizer,
         epochs: int,
         callbacks: Sequence[Callable[[History], object]],
@@ -223,13 +226,16 @@ class SkipGram(Estimator):
                 f"two of the {len(corpus.counts)} words that occur {self.min_count} "
                 "times. Give a list of sentences, not one sentence; or lower min_count."
             )
-        rng = np.random.default_rng(self.random_state)
-        shape = len(corpus.counts) - len(counts), self.width
+        # the words so far are in it: each call draws anew
+        drawn_from = [seed_of(self.random_state), int(before.counts.sum())]
+        rng = np.random.default_rng(drawn_from)
+        shape = len(corpus.counts) - len(before.counts), self.width
         fresh = (2 * rng.random(shape, np.float32) - 1) / self.width
-        inner = ParameterNode(np.concatenate([vectors, fresh]), name="vectors")
+        inner = ParameterNode(np.concatenate([before.vectors, fresh]), name="vectors")
         zeros = np.zeros(shape, np.float32)
-        outer = ParameterNode(np.concatenate([context_vectors, zeros]), name="contexts")
-        counts = corpus.counts + np.pad(counts, (0, shape[0]))
+        contexts = np.concatenate([before.context_vectors, zeros])
+        outer = ParameterNode(contexts, name="context vectors")
+        counts = corpus.counts + np.pad(before.counts, (0, shape[0]))
         center, context = IndexInputNode([0]), IndexInputNode([0])
         weights = np.power(counts, float(self.power))
         loss = skip_gram_loss(inner, outer, center, context, weights, self.negatives)
@@ -259,126 +265,6 @@ class SkipGram(Estimator):
             vocabulary = IdMap(vocabulary.take(order), kind="word")
         self.vocabulary_, self.counts_ = vocabulary, counts[order]
         self.vectors_, self.context_vectors_ = vectors[order], context_vectors[order]
-
-    # -- answers --------------------------------------------------------------------
-
-    @property
-    def words_(self) -> NDArray[Any]:
-        """All words, most frequent first, shape (V,)."""
-        return self.vocabulary_.ids
-
-    def vector(self, words: Any) -> Floats:
-        """Return the vector of a word, shape (D,), or of some words, (K, D).
-
-        Raises
-        ------
-        NotFittedError
-            The model was neither fitted nor loaded.
-        UnknownIdError
-            A word is not in the vocabulary; the message names similar ones.
-        """
-        self._require_fitted("vector")
-        single = np.ndim(words) == 0
-        codes = self.vocabulary_.require([words] if single else words, "vector")
-        return self.vectors_[codes[0]] if single else self.vectors_[codes]
-
-    def predict(self, words: Ids, others: Ids) -> Floats:
-        """Return how much more often pairs stand together than by chance.
-
-        The inner product u . v of a word's and its neighbour's vector, which learns
-        ln(P(word, other) / (P(word) P(other))) - ln(negatives) if power is 1.
-
-        Parameters
-        ----------
-        words, others : lists of N words
-
-        Returns
-        -------
-        float32 array, shape (N,)
-
-        Raises
-        ------
-        NotFittedError, UnknownIdError
-            As `vector`.
-        ShapeError
-            There are not as many others as words.
-
-        Source: Levy and Goldberg, "Neural word embedding as implicit matrix
-        factorization", NIPS 2014, equation 7.
-        """
-        self._require_fitted("predict")
-        codes = self.vocabulary_.require(words, "predict")
-        other_codes = self.vocabulary_.require(others, "predict")
-        if len(codes) != len(other_codes):
-            raise ShapeError(
-                "predict: as many others as words are required, got "
-                f"{len(other_codes)} and {len(codes)}."
-            )
-        pairs = self.vectors_[codes], self.context_vectors_[other_codes]
-        scores: Floats = np.einsum("nd,nd->n", *pairs)
-        return scores
-
-    def similar(self, words: Any, n: int = 10) -> Ranked:
-        """Return the n words whose vectors point most in the same direction.
-
-        Parameters
-        ----------
-        words : word or list of Q words
-        n : int >= 1
-
-        Returns
-        -------
-        Ranked
-            Scores are cosines; the word itself is left out.
-
-        Raises
-        ------
-        NotFittedError, UnknownIdError
-            As `vector`.
-        SettingError
-            `n` is below one.
-        """
-        self._require_fitted("similar")
-        single = np.ndim(words) == 0
-        codes = self.vocabulary_.require([words] if single else words, "similar")
-        found = self._nearest(self.vectors_[codes], codes[:, None], n)
-        return Ranked(found.ids[0], found.scores[0]) if single else found
-
-    def analogy(self, positive: Ids, negative: Ids, n: int = 10) -> Ranked:
-        """Return the n words nearest to the sum of some vectors less that of others.
-
-        `analogy(["king", "woman"], ["man"])` asks what is to woman as king is to man.
-        All vectors are taken at length one, and the words given are left out.
-
-        Parameters, result and errors as of `similar`.
-
-        Source: Mikolov, Yih, Zweig, "Linguistic regularities in continuous space word
-        representations", NAACL 2013, section 4.
-        """
-        self._require_fitted("analogy")
-        more = self.vocabulary_.require(positive, "analogy")
-        less = self.vocabulary_.require(negative, "analogy")
-        codes = np.concatenate([more, less])
-        signs = np.repeat(np.array([1, -1], np.float32), [len(more), len(less)])
-        direction = signs @ _unit(self.vectors_[codes])
-        found = self._nearest(direction[None], np.unique(codes)[None], n)
-        return Ranked(found.ids[0], found.scores[0])
-
-    def _nearest(
-        self, directions: Floats, without: NDArray[np.int64], n: int
-    ) -> Ranked:
-        """Return the words nearest to directions, (Q, D), by cosine.
-
-        without : codes, shape (Q, K), rising in each row
-        """
-        starts = np.arange(len(without) + 1) * without.shape[1]
-        codes, scores = best(
-            *(_unit(directions), self.vectors_, None, n),
-            excluded=(starts, without.ravel()),
-            scales=_scales(self.vectors_),
-            n_jobs=self.n_jobs if len(directions) > 1 else 1,
-        )
-        return Ranked(self.vocabulary_.take(codes), scores)
 
     # -- settings and files ---------------------------------------------------------
 
@@ -421,6 +307,11 @@ class SkipGram(Estimator):
             raise ValueError(f"{found} {kinds} for {size} words")
 
 
+def _nothing(width: int) -> Before:
+    none = np.empty((0, width), np.float32)
+    return Before(none, none, np.empty(0, np.int64))
+
+
 def _run_epoch(
     learner: Learner,
     chunks: Iterable[Pairs],
@@ -454,14 +345,3 @@ def _run_epoch(
     history.seconds += time.perf_counter() - began
     history.losses.append(total / (learner.examples - before))
     history.samples_per_second = learner.examples / history.seconds
-
-
-def _scales(vectors: Floats) -> Floats:
-    """Return one over the length of each vector; 0 for one that has no direction."""
-    lengths = np.sqrt(np.einsum("rd,rd->r", vectors, vectors))
-    scales = 1 / np.where(lengths > 0, lengths, np.inf)
-    return scales.astype(np.float32)
-
-
-def _unit(vectors: Floats) -> Floats:
-    return vectors * _scales(vectors)[:, None]
