@@ -220,6 +220,17 @@ def test_clicks_are_foreseen_from_what_words_say_together():
     assert 0 < used < 170  # of 164 words that there are, but for collisions
 
 
+def test_online_learning_follows_a_change_and_answers_from_another_process():
+    printed = run("online_learning.py")
+    figures = [numbers(r"(0\.\d{3})", line) for line in printed.splitlines()[1:4]]
+    for before, after, end in figures:
+        assert min(before, end) > 0.9 > after
+    adagrad, forgetting, constant = (after for _, after, _ in figures)
+    assert min(forgetting, constant) > adagrad + 0.01
+    last = printed.splitlines()[-1]
+    assert last.endswith("3 3 3 3 3, then 4 4 4 4 4")
+
+
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda p: p.name)
 def test_examples_are_short_and_start_from_a_question(path):
     text = path.read_text(encoding="utf-8")
