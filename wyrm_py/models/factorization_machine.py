@@ -97,7 +97,7 @@ class FactorizationMachine(SparsePredictor):
     factors_ : float32 array, shape (F, D), with fields (F, K, D)
     classes_ : array, shape (2,); with loss "logistic"
     n_features_in_ : int, F
-    history_ : History of the last training; not kept in files
+    history_ : History of the last training
 
     Notes
     -----
@@ -206,6 +206,7 @@ class FactorizationMachine(SparsePredictor):
         matrix: sparse.csr_array,
         labels: NDArray[Any],
         optimizer: Optimizer,
+        *,
         pairs: OrderedPairs | None = None,
         **more: Any,
     ) -> None:
@@ -213,6 +214,21 @@ class FactorizationMachine(SparsePredictor):
             super()._learn(matrix, labels, optimizer, **more)
             return
         self._learn_order(matrix, pairs, optimizer, **more)
+
+    def _learn_on(
+        self,
+        matrix: sparse.csr_array,
+        labels: NDArray[Any],
+        optimizer: Optimizer,
+        weights: NDArray[Any] | None = None,
+        pairs: OrderedPairs | None = None,
+    ) -> None:
+        if self.fields is None and pairs is None:
+            super()._learn_on(matrix, labels, optimizer, weights)
+            return
+        # parts by field and pairs are constants of a step: it cannot be kept
+        more = {"weights": weights, "epochs": 1, "progress": False}
+        self._learn(matrix, labels, optimizer, pairs=pairs, **more)
 
     def _learn_order(
         self,

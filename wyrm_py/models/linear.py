@@ -61,7 +61,7 @@ class SparseLinear(SparsePredictor):
     intercept_ : float32 array, shape (K,), K = 1 of up to two classes
     classes_ : array, shape (K,); of the losses that classify
     n_features_in_ : int, F
-    history_ : History of the last training; not kept in files
+    history_ : History of the last training
 
     Examples
     --------
