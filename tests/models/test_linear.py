@@ -248,6 +248,36 @@ def test_files_whose_parts_do_not_fit_are_refused(tmp_path):
             SparseLinear.load(path)
 
 
+def test_how_rows_are_cut_into_calls_changes_nothing():
+    whole = model().partial_fit(X, LABELS, [0, 1])
+    parts = model()
+    for begin, end in ((0, 1), (1, 20), (20, 40)):
+        parts.partial_fit(X[begin:end], LABELS[begin:end], [0, 1])
+    np.testing.assert_array_equal(parts.coef_, whole.coef_)
+    np.testing.assert_array_equal(parts.intercept_, whole.intercept_)
+
+
+@pytest.mark.parametrize(
+    "change", [dict(learning_rate=0.5), dict(loss="hinge"), dict(optimizer="sgd")]
+)
+def test_settings_changed_between_calls_take_effect(change):
+    """The step that calls share is not that of other settings."""
+    given = model().partial_fit(X, LABELS, [0, 1])
+    other = pickle.loads(pickle.dumps(given))  # has no step yet
+    for each in (given, other):
+        each.set_params(**change).partial_fit(X, LABELS)
+    same = model().partial_fit(X, LABELS, [0, 1]).partial_fit(X, LABELS)
+    np.testing.assert_array_equal(given.coef_, other.coef_)
+    assert not np.allclose(given.coef_, same.coef_)
+
+
+def test_fit_starts_anew_also_after_calls_that_went_on():
+    given = model().partial_fit(X, LABELS, [0, 1]).fit(X, LABELS)
+    np.testing.assert_array_equal(given.coef_, model().fit(X, LABELS).coef_)
+    given.partial_fit(X, LABELS)
+    assert not np.array_equal(given.coef_, model().fit(X, LABELS).coef_)
+
+
 # -- scikit-learn -----------------------------------------------------------------
 
 
