@@ -1,9 +1,12 @@
 """Array files: what was written comes back, and damage never does."""
 
+import copy
 import errno
+import gc
 import hashlib
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -116,6 +119,15 @@ def test_mapped_arrays_are_private_writable_and_the_same(tmp_path):
         arrays[name][...] = 1
     assert path.read_bytes() == content
     assert read_arrays(path)[0]["f4"][0, 0] == _arrays()["f4"][0, 0]
+
+
+def test_mapped_arrays_outlive_their_neighbours_and_can_be_pickled(tmp_path):
+    path = tmp_path / "file"
+    write_arrays(path, {"a": np.arange(1000), "b": np.ones(3)}, {})
+    one = read_arrays(path, mmap=True)[0]["a"]
+    gc.collect()  # whatever else was mapped
+    for again in (pickle.loads(pickle.dumps(one)), copy.deepcopy(one), one):
+        assert again.tolist() == list(range(1000))
 
 
 def test_arrays_of_whole_cache_lines_begin_on_one(tmp_path):

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import wyrm_py as wp
-from wyrm_py.data import RaggedColumn
+from wyrm_py.data import RaggedColumn, hash_table
 from wyrm_py.data.columns import MOST_EXAMPLES, Column
+from wyrm_py.data.ids import IdMap
 from wyrm_py.data.ragged import gather_spans
 from wyrm_py.engines.native.kernel import bind
 from wyrm_py.engines.native.order import Order
@@ -143,3 +144,30 @@ def test_more_examples_than_can_be_ordered_are_refused_before_they_are_read():
     }
     with pytest.raises(DataError, match=r"below 2\*\*32 examples.* in parts"):
         wp.fit(loss, wp.SGD(0.1), inputs, progress=False)
+
+
+def test_a_map_of_a_billion_ids_is_taken_at_once(tmp_path):
+    """Loading reads none of 16 GB, and looking up reads what it needs."""
+    count = 2**30
+    bits, slots = np.array([5], np.uint64), 2**31
+    place = int(hash_table.mixed(bits)[0] >> np.uint64(64 - 31))
+    arrays = {
+        "item_ids.int64": virtual(tmp_path / "ids", (count,), np.int64),
+        "item_ids.slots": virtual(tmp_path / "slots", (slots,), np.int32),
+    }
+    arrays["item_ids.int64"][count - 1] = 5
+    arrays["item_ids.slots"][place] = count - 1
+    arrays["item_ids.slots"][place + 1] = -1
+    table = IdMap.from_arrays(arrays, "item")
+    assert len(table) == count
+    assert table.codes([5]).tolist() == [count - 1]
+    assert table.take([count - 1, 0]).tolist() == [5, 0]
+
+
+def test_more_ids_than_codes_are_refused(monkeypatch):
+    monkeypatch.setattr("wyrm_py.data.ids.MOST_IDS", 5)
+    table = IdMap([1, 2, 3, 4], "item")
+    assert table.add([1, 5]).tolist() == [0, 4]
+    with pytest.raises(DataError, match="there can be 5 items, got more"):
+        table.add([6])
+    assert table.codes([6, 5]).tolist() == [-1, 4]
