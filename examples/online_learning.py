@@ -85,7 +85,7 @@ def main() -> None:
     for name, optimizer, half_life in [
         ("Adagrad", wp.Adagrad(0.1), None),
         ("Adagrad, half-life 20,000", wp.Adagrad(0.1), 20_000),
-        ("SGD, constant rate", wp.SGD(0.05), None),
+        ("SGD, constant rate", wp.SGD(0.2), None),
     ]:
         auc = learn(optimizer, half_life)
         middle = CHUNKS // 2
