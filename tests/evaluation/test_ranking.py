@@ -396,3 +396,17 @@ def test_scores_that_cannot_be_ranked_are_refused():
         ranking_metrics_of_scores(np.zeros((12, 40)), matrices[0], test)
     with pytest.raises(DataError, match="range of float32"):
         ranking_metrics(np.full((12, 2), 1e30), np.full((40, 2), 1e30), *matrices)
+
+
+def test_matrices_with_places_outside_are_refused():
+    users, items, *_ = random_case(15)
+    empty = sp.csr_array((12, 40))
+    for name in ("csr", "csc", "coo"):
+        spoiled = sp.csr_array(np.eye(12, 40)).asformat(name)
+        if name == "coo":
+            spoiled.coords[1][3] = 40
+        else:
+            spoiled.indices[3] = 10_000_000
+        for matrices in ((empty, spoiled), (spoiled, empty)):
+            with pytest.raises(DataError, match="no sound sparse matrix"):
+                ranking_metrics(users, items, *matrices)

@@ -38,7 +38,12 @@ class Seen(NamedTuple):
         """Return a matrix of ones, shape (U, n_items)."""
         ones = np.ones(len(self.items), np.float32)
         shape = len(self.starts) - 1, n_items
-        return scipy.sparse.csr_array((ones, self.items, self.starts), shape)
+        try:
+            matrix = scipy.sparse.csr_array((ones, self.items, self.starts), shape)
+            matrix.check_format(full_check=True)
+        except ValueError as error:
+            raise _damaged("metrics") from error
+        return matrix
 
     def of_users(self, users: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return starts and items of some users, none for other codes than theirs."""
@@ -47,11 +52,15 @@ class Seen(NamedTuple):
         begins, ends = self.starts[rows] * known, self.starts[rows + 1] * known
         fits = (0 <= begins) & (begins <= ends) & (ends <= len(self.items))
         if not fits.all():
-            raise CorruptCheckpointError(
-                "recommend: the model's lists of seen items do not fit together. Its "
-                "file is damaged: load it with `verify=True` to be told where."
-            )
+            raise _damaged("recommend")
         if len(users) == 1:
             return np.concatenate([begins, ends]), self.items
         items, starts = gather_spans(self.items, begins, ends - begins)
         return starts, items
+
+
+def _damaged(who: str) -> CorruptCheckpointError:
+    return CorruptCheckpointError(
+        f"{who}: the model's lists of seen items do not fit together. Its file is "
+        "damaged: load it with `verify=True` to be told where."
+    )
