@@ -34,7 +34,7 @@ class Side:
         """Return vectors (b, D) and biases (b, 1)."""
         if self.features is None:
             return self.vectors.index(rows), self.biases.index(rows)
-        stored = sparse_rows(self.features, rows)
+        stored = sparse_rows(self.features, rows, self.vectors.dtype)
         return stored.dot(self.vectors), stored.dot(self.biases)
 
 

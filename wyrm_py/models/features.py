@@ -14,8 +14,8 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
 
-from wyrm_py.errors import DataError, ShapeError
-from wyrm_py.values import as_csr
+from wyrm_py.errors import DataError, DTypeError, ShapeError
+from wyrm_py.values import as_array, as_csr
 
 Floats = NDArray[np.float32]
 
@@ -32,7 +32,13 @@ def feature_rows(who: str, name: str, given: Any, rows: int, what: str) -> Any:
     """
     matrix = given
     if not scipy.sparse.issparse(given):
-        matrix = scipy.sparse.csr_array(np.atleast_2d(np.asarray(given)))
+        array = np.atleast_2d(as_array(f"{who}: {name}", given))
+        if array.dtype.kind not in "fiub" or array.ndim != 2:
+            raise DTypeError(
+                f"{who}: {name} must be a sparse matrix or a table of numbers, got "
+                f"dtype {array.dtype} and shape {array.shape}."
+            )
+        matrix = scipy.sparse.csr_array(array.astype(np.float32))
     matrix = as_csr(f"{who}: {name}", matrix).astype(np.float32)
     if matrix.shape[0] != rows:
         raise ShapeError(

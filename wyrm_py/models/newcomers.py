@@ -1,8 +1,9 @@
-"""Users and items that were not there in training: folded in, or added by features."""
+"""Users and items that training has not shown: folded in, by features, in a context."""
 
 from __future__ import annotations
 
-from typing import Any
+import copy
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -10,22 +11,23 @@ from numpy.typing import ArrayLike, NDArray
 from wyrm_py.data.id_types import Ids
 from wyrm_py.data.ids import IdMap
 from wyrm_py.data.interactions import Interactions
-from wyrm_py.errors import DataError, SettingError
+from wyrm_py.errors import DataError, SettingError, ShapeError
 from wyrm_py.leaves import ParameterNode
 from wyrm_py.models.answers import Answers, Ranked
 from wyrm_py.models.base import Estimator
 from wyrm_py.models.examples import Sampler, loss_and_inputs
 from wyrm_py.models.factorization import LOSSES, Model, Side
-from wyrm_py.models.features import FeatureVectors
+from wyrm_py.models.features import FeatureVectors, feature_rows
 from wyrm_py.models.seen import Seen
 from wyrm_py.parallel.fit import fit
 from wyrm_py.retrieval import best
 
 Floats = NDArray[np.float32]
+Codes = NDArray[np.int64]
 
 
 class Newcomers(Answers, Estimator):
-    """What a fitted `FactorizationRecommender` does about new users and items."""
+    """What a fitted `FactorizationRecommender` does about what is new."""
 
     loss: str
     sampler: str | Sampler
@@ -37,6 +39,61 @@ class Newcomers(Answers, Estimator):
     mean_: float
     user_features_: FeatureVectors | None
     item_features_: FeatureVectors | None
+    context_vectors_: Floats | None
+    _context: Floats | np.float32 = np.float32(0)
+
+    # -- users by their features, and in a context ----------------------------------
+
+    def _tastes(
+        self, who: str, users: Codes, features: Any
+    ) -> tuple[Floats, Floats | np.float32]:
+        """Return vectors and what is added to all scores: see `Answers`."""
+        if features is None:
+            vectors, biases = self.user_vectors_[users], self.user_biases_[users]
+        elif self.user_features_ is None:
+            return super()._tastes(who, users, features)
+        else:
+            vectors, biases = self.user_features_.of(who, "features", features, users)
+        return vectors + self._context, biases + np.float32(self.mean_)
+
+    def in_context(self, context: Any) -> Self:
+        """Return the model as it answers in one context, for all users alike.
+
+        Parameters
+        ----------
+        context : sparse matrix or array, shape (1, C), with the columns of training
+
+        Returns
+        -------
+        FactorizationRecommender
+            A shallow copy whose `recommend`, `rank` and `predict` take the context in.
+
+        Raises
+        ------
+        NotFittedError
+            The model was neither fitted nor loaded.
+        SettingError
+            It was trained without context.
+        ShapeError
+            The context has other columns, or more than one row.
+        DTypeError, DataError
+            The context is not of finite numbers.
+        """
+        self._require_fitted("in_context")
+        if self.context_vectors_ is None:
+            raise SettingError(
+                "in_context: the model was trained without context. Give `context` to "
+                "`fit`."
+            )
+        row = feature_rows("in_context", "context", context, 1, "context")
+        if row.shape[1] != len(self.context_vectors_):
+            raise ShapeError(
+                f"in_context: context of {len(self.context_vectors_)} columns, as in "
+                f"training, is required, got {row.shape[1]}."
+            )
+        there = copy.copy(self)
+        there._context = (row @ self.context_vectors_)[0]
+        return there
 
     # -- users by what they met -----------------------------------------------------
 

@@ -89,7 +89,8 @@ class FactorizationRecommender(Online):
 
     Notes
     -----
-    score = user vector . item vector + item bias + user bias + mean.
+    score = user vector . item vector + item bias + user bias + mean; a context adds
+    to the user vector.
     """
 
     _kind: ClassVar[str] = "factorization"
@@ -165,6 +166,11 @@ class FactorizationRecommender(Online):
         optimizer = self._make_optimizer(loss.optimizer)
         data = with_ratings(Interactions.of(interactions), y)
         seen_items = Seen.of(seen_or(seen, data).csr())
+        if context is not None and "item" not in loss.reads:
+            raise SettingError(
+                f"fit: {self.loss} trains on other items of the user than those of the "
+                "events, so events cannot have a context. Take another loss."
+            )
         events = _rows("context", context, len(data), "interactions")
         model = self._first_model(data, user_features, item_features, events)
         counts = np.bincount(data.items, minlength=data.n_items)
@@ -324,18 +330,6 @@ class FactorizationRecommender(Online):
         pairs = self.user_vectors_[users[known]], self.item_vectors_[items[known]]
         found[known] += np.einsum("nd,nd->n", *pairs)
         return found
-
-    def _tastes(
-        self, who: str, users: Codes, features: Any
-    ) -> tuple[Floats, Floats | np.float32]:
-        """Return vectors and what is added to all scores: see `Answers`."""
-        if features is None:
-            vectors, biases = self.user_vectors_[users], self.user_biases_[users]
-        elif self.user_features_ is None:
-            return super()._tastes(who, users, features)
-        else:
-            vectors, biases = self.user_features_.of(who, "features", features, users)
-        return vectors, biases + np.float32(self.mean_)
 
     # -- files ----------------------------------------------------------------------
 
