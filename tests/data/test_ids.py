@@ -7,6 +7,8 @@ import pickle
 import uuid
 
 import numpy as np
+import pandas
+import polars
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -130,6 +132,14 @@ def test_arrow_columns_are_numbered_as_their_values_are(column):
     assert table.codes(column.slice(0, 1)).tolist() == [0]
 
 
+@pytest.mark.parametrize("make", [pandas.Series, polars.Series, np.array, tuple])
+def test_columns_of_any_library_are_numbered(make):
+    table = IdMap()
+    assert table.add(make(["b", "a", "b"])).tolist() == [0, 1, 0]
+    assert IdMap(make([7, 8])).codes(make([8, 9])).tolist() == [1, -1]
+    assert table.ids.tolist() == ["b", "a"]
+
+
 def test_rows_without_an_id_are_unknown_and_cannot_be_added():
     missing = (
         ["a", None],
@@ -221,6 +231,9 @@ def test_an_unknown_id_is_answered_with_similar_or_some_ids():
         IdMap([41, 42], "item").require(np.array(["42"]), "recommend")
     with pytest.raises(UnknownIdError, match="rank: item 43 is not among the 2 items"):
         IdMap([41, 42], "item").require(np.array([41, 43]), "rank")
+    for ids in (pandas.Series([42, 43], index=[7, 9]), pa.array([42, 43])):
+        with pytest.raises(UnknownIdError, match="rank: item 43 is not"):
+            IdMap([41, 42], "item").require(ids, "rank")
     assert table.require([], "rank").tolist() == []
 
 

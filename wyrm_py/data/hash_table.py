@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from wyrm_py.data.ragged import gather_spans
 
@@ -144,6 +144,13 @@ class Grown:
 def _words(arena: NDArray[np.uint8]) -> NDArray[Any]:
     """Return a view of the eight bytes that begin at each byte."""
     return np.ndarray((len(arena) - PAD + 1,), "<u8", arena, 0, (1,))
+
+
+def flat(array: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
+    """Return an array as it is, or raise a ValueError if it is none of its kind."""
+    if array.dtype != dtype or array.ndim != 1 or not array.flags.c_contiguous:
+        raise ValueError(f"{dtype} in one dimension is required")
+    return array
 
 
 def first_slots(count: int) -> Slots:

@@ -188,6 +188,27 @@ def _unusable(who: str, name: str) -> str:
     )
 
 
+def as_type(wanted: str | None, typed: Typed) -> Typed:
+    """Return ids as those of a type that differs in width only, else as they are.
+
+    What the type does not hold counts as missing.
+    """
+    if wanted is None or typed.type is None or typed.type == wanted:
+        return typed
+    bits, missing = typed.keys.bits, typed.missing
+    if {wanted, typed.type} == {"int64", "uint64"}:
+        beyond = bits.view(np.int64) < 0  # what only one of the types holds
+    elif wanted[:10] == typed.type[:10] == "datetime64":
+        given = bits.view(typed.type)
+        own = given.astype(wanted)
+        bits, beyond = own.view(np.uint64), own != given
+    else:
+        return typed
+    if missing is not None:
+        beyond = beyond | missing
+    return Typed(wanted, Keys(bits), beyond if beyond.any() else None)
+
+
 def from_bits(type_name: str, bits: NDArray[np.uint64]) -> NDArray[Any]:
     """Return the ids of keys of 64 bits, shape (K,)."""
     if type_name == "bool":

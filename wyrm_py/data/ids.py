@@ -132,7 +132,7 @@ class IdMap:
         """
         if hasattr(ids, "dictionary_encode"):
             return self._through_dictionary(ids, self.codes)
-        typed = self._alike(id_types.to_keys(f"{self.kind}s", ids))
+        typed = id_types.as_type(self._type, id_types.to_keys(f"{self.kind}s", ids))
         if typed.type != self._type or len(self) == 0:
             return np.full(len(typed.keys), -1, np.int64)
         codes = self._by_blocks(self._find, typed)
@@ -161,7 +161,7 @@ class IdMap:
             raise self._nothing_in(int(np.argmax(typed.missing)))
         if typed.type is None:
             return np.empty(0, np.int64)
-        alike = self._alike(typed)
+        alike = id_types.as_type(self._type, typed)
         self._take_type(alike, typed.type)
         return self._by_blocks(self._add, alike)
 
@@ -183,9 +183,10 @@ class IdMap:
         """
         codes = self.codes(ids)
         if codes.min(initial=0) < 0:
-            one = ids[int(np.argmax(codes < 0))]  # type: ignore[index]
-            plain = one.item() if isinstance(one, np.generic) else one
-            raise self._unknown(f"{who}: ", plain)
+            one = list(ids)[int(np.argmax(codes < 0))]  # type: ignore[arg-type]
+            for plain in ("item", "as_py"):  # of NumPy, of Arrow
+                one = getattr(one, plain)() if hasattr(one, plain) else one
+            raise self._unknown(f"{who}: ", one)
         return codes
 
     def find(self, text: str) -> int:
@@ -251,17 +252,17 @@ class IdMap:
     def _hold(self, name: str, own: dict[str, NDArray[Any]]) -> None:
         """Take arrays after checks that do not depend on the number of ids."""
         if name == "none" or id_types.is_number_type(name):
-            self._bits = Grown(_flat(own[name], _kept(name)).view(np.uint64))
+            self._bits = Grown(hash_table.flat(own[name], _kept(name)).view(np.uint64))
         elif id_types.is_text_type(name):
-            self._bits = Grown(_flat(own["hashes"], np.uint64))
-            self._arena = Grown(_flat(own[name], np.uint8))
-            self._edges = Grown(_flat(own["edges"], np.int64))
+            self._bits = Grown(hash_table.flat(own["hashes"], np.uint64))
+            self._arena = Grown(hash_table.flat(own[name], np.uint8))
+            self._edges = Grown(hash_table.flat(own["edges"], np.int64))
             edges, last = self._edges.held, len(self._arena) - hash_table.PAD
             if len(edges) != len(self) + 1 or (edges[0], edges[-1]) != (0, last):
                 raise ValueError("the texts do not end where they should")
         else:
             raise ValueError(f"{name!r} is no type of ids")
-        self._slots = _flat(own["slots"], np.int32)
+        self._slots = hash_table.flat(own["slots"], np.int32)
         size = len(self._slots)
         if size & (size - 1) or size < max(2, 2 * len(self)):
             raise ValueError("the hash table has an impossible size")
@@ -339,23 +340,6 @@ class IdMap:
             hash_table.insert(slots, rows.start, self._keys[rows])
         return slots
 
-    def _alike(self, typed: Typed) -> Typed:
-        """Return ids as those of the map where their type differs in width only."""
-        if self._type is None or typed.type is None or typed.type == self._type:
-            return typed
-        bits, missing = typed.keys.bits, typed.missing
-        if {self._type, typed.type} == {"int64", "uint64"}:
-            beyond = bits.view(np.int64) < 0  # what only one of the types holds
-        elif self._type[:10] == typed.type[:10] == "datetime64":
-            given = bits.view(typed.type)
-            own = given.astype(self._type)
-            bits, beyond = own.view(np.uint64), own != given
-        else:
-            return typed
-        if missing is not None:
-            beyond = beyond | missing
-        return Typed(self._type, Keys(bits), beyond if beyond.any() else None)
-
     def _take_type(self, typed: Typed, given: str) -> None:
         """Take the type of ids to be added, or raise a DTypeError."""
         if self._type is None:
@@ -385,25 +369,26 @@ class IdMap:
         )
 
     def _unknown(self, who: str, wanted: object) -> UnknownIdError:
+        some = self.take(np.arange(min(len(self), _COMPARED))).tolist()
         return UnknownIdError(
             f"{who}{self.kind} {wanted!r} is not among the {len(self)} {self.kind}s of "
-            f"the model. {self._hint(str(wanted))}"
+            f"the model. {_hint(str(wanted), some)}"
         )
-
-    def _hint(self, wanted: str) -> str:
-        some = self.take(np.arange(min(len(self), _COMPARED))).tolist()
-        by_text = {str(one): one for one in some}
-        close = difflib.get_close_matches(wanted.strip(), by_text, n=3, cutoff=0.6)
-        if close:
-            names = " or ".join(repr(by_text[text]) for text in close)
-            return f"Did you mean {names}?"
-        return "Known are " + ", ".join(map(repr, some[:3])) + ", ..."
 
     def _damaged(self) -> CorruptCheckpointError:
         return CorruptCheckpointError(
             f"The {self.kind} ids of the model are damaged. Use another copy of the "
             "file."
         )
+
+
+def _hint(wanted: str, some: list[Any]) -> str:
+    by_text = {str(one): one for one in some}
+    close = difflib.get_close_matches(wanted.strip(), by_text, n=3, cutoff=0.6)
+    if close:
+        names = " or ".join(repr(by_text[text]) for text in close)
+        return f"Did you mean {names}?"
+    return "Known are " + ", ".join(map(repr, some[:3])) + ", ..."
 
 
 def _blocks(count: int) -> list[slice]:
@@ -413,9 +398,3 @@ def _blocks(count: int) -> list[slice]:
 def _kept(type_name: str | None) -> DTypeLike:
     """Return the dtype that keys of 64 bits have in files."""
     return np.int64 if type_name == "int64" else np.uint64
-
-
-def _flat(array: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
-    if array.dtype != dtype or array.ndim != 1 or not array.flags.c_contiguous:
-        raise ValueError(f"{dtype} in one dimension is required")
-    return array
