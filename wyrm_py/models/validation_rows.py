@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from wyrm_py.errors import DataError, SettingError, ShapeError
 from wyrm_py.models.supervised_data import checked_labels, checked_matrix
@@ -28,6 +30,22 @@ def checked_validation(
     return [
         part if callable(part) else _checked_rows(part, task, columns, classes)
         for part in parts
+    ]
+
+
+def stacked(matrices: Sequence[sparse.csr_array]) -> sparse.csr_array:
+    """Return all rows in one matrix: inputs of field-aware models are numbers in it."""
+    return matrices[0] if len(matrices) == 1 else sparse.vstack(matrices, "csr")
+
+
+def cut(columns: Mapping[Any, Any], lengths: Sequence[int]) -> list[dict[Any, Any]]:
+    """Return columns over stacked rows as columns over each matrix."""
+    if len(lengths) == 1:
+        return [dict(columns)]
+    ends = np.cumsum(lengths)
+    return [
+        {node: column[end - length : end] for node, column in columns.items()}
+        for end, length in zip(ends, lengths, strict=True)
     ]
 
 
