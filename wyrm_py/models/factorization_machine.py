@@ -14,7 +14,8 @@ from wyrm_py.errors import SettingError, ShapeError
 from wyrm_py.leaves import IndexInputNode, ParameterNode, SparseInputNode
 from wyrm_py.models.linear import logistic, squared
 from wyrm_py.models.ordered_pairs import OrderedPairs
-from wyrm_py.models.supervised import Callbacks, Loss, SparsePredictor
+from wyrm_py.models.scorer import Loss
+from wyrm_py.models.supervised import Callbacks, SparsePredictor
 from wyrm_py.nn import losses
 from wyrm_py.nodes import Node
 from wyrm_py.optim import Optimizer

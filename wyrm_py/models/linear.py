@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from wyrm_py.errors import SettingError
 from wyrm_py.leaves import ParameterNode
-from wyrm_py.models.supervised import Loss, SparsePredictor
+from wyrm_py.models.scorer import Loss
+from wyrm_py.models.supervised import SparsePredictor
 from wyrm_py.nodes import Node
 from wyrm_py.optim import Optimizer
 from wyrm_py.optim.schedules import Schedule
