@@ -5,7 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
 
+import wyrm_py as wp
 from wyrm_py.arrayfile import read_arrays, write_arrays
 from wyrm_py.data.interactions import Interactions
 from wyrm_py.data.readers import read_ratings
@@ -13,6 +16,7 @@ from wyrm_py.data.split import positives, random_split
 from wyrm_py.data.synthetic import synthetic_ratings
 from wyrm_py.errors import (
     CorruptCheckpointError,
+    DataError,
     DivergenceError,
     NotFittedError,
     SettingError,
@@ -235,3 +239,113 @@ def test_foreign_and_inconsistent_files_are_refused(tmp_path):
     path.write_bytes(path.read_bytes()[:-5])
     with pytest.raises(CorruptCheckpointError):
         FactorizationRecommender.load(path)
+
+
+# -- weights, samplers, scikit-learn ---------------------------------------------
+
+
+def with_weights(data, weights):
+    return Interactions.from_codes(
+        *(data.users, data.items, data.ratings, None, weights),
+        user_ids=data.user_ids,
+        item_ids=data.item_ids,
+    )
+
+
+@pytest.mark.parametrize("loss", sorted(LOSSES))
+def test_a_weight_of_two_is_a_step_of_twice_the_length(loss):
+    board = checkerboard()
+    double = with_weights(board, np.full(len(board), 2.0))
+    steps = {"epochs": 3, "optimizer": "sgd", "l2": 0.0}
+    settings = {"width": 4, "loss": loss, "random_state": 0, **steps}
+    twice = FactorizationRecommender(learning_rate=0.01, **settings).fit(double)
+    longer = FactorizationRecommender(learning_rate=0.02, **settings).fit(board)
+    for name in ("user_vectors_", "item_vectors_", "item_biases_"):
+        one, other = getattr(twice, name), getattr(longer, name)
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
+
+
+def test_an_interaction_without_weight_is_as_if_it_were_not_there():
+    rng = np.random.default_rng(0)
+    users, items = rng.integers(0, 30, 600), rng.integers(0, 20, 600)
+    ratings = 3.0 + (users % 3) - (items % 2)
+    lie = np.arange(600) % 2 == 0  # half of the ratings are wrong, and weigh nothing
+    told = np.where(lie, 9.0, ratings)
+    data = Interactions(users, items, told, weights=(~lie).astype(float))
+    settings = {"width": 4, "epochs": 30, "l2": 0.0, "random_state": 0}
+    model = FactorizationRecommender("squared", **settings).fit(data)
+    assert model.mean_ == pytest.approx(ratings[~lie].mean(), rel=1e-5)
+    assert model.score(Interactions(users, items, ratings)) > -0.35
+
+
+@pytest.mark.parametrize("sampler", ["popular", "own"])
+def test_samplers_are_plugged_in(sampler):
+    board, asked = checkerboard(), []
+
+    def own(item, known, user):
+        asked.append((item.shape, known.shape))
+        return wp.sample_uniform(item, SIZE, known=known, user=user)
+
+    given = own if sampler == "own" else sampler
+    model = FactorizationRecommender("bpr", 8, 40, sampler=given, random_state=0)
+    model.fit(board)
+    best = model.recommend([f"u{u}" for u in range(SIZE)], 1).ids[:, 0]
+    assert list(best) == list(range(SIZE))
+    assert asked == ([((1,), (SIZE, SIZE))] if sampler == "own" else [])
+
+
+def test_popular_items_are_drawn_more_often():
+    """Items that nobody met are never drawn, so that their biases stay zero."""
+    data = Interactions.from_codes(
+        *([0, 1, 2, 3] * 5, [0, 0, 1, 1] * 5), item_ids=np.arange(4)
+    )
+    popular = FactorizationRecommender("bpr", 2, sampler="popular", l2=0.0).fit(data)
+    assert not popular.item_biases_[2:].any()
+    even = FactorizationRecommender("bpr", 2, l2=0.0).fit(data)
+    assert (even.item_biases_[2:] < 0).all()
+
+
+def test_the_score_is_the_auc_over_what_was_not_seen():
+    train, test = random_split(synthetic_ratings(5_000, 150, 100))
+    model = FactorizationRecommender("bpr", 8, random_state=0).fit(train)
+    measured = ranking_metrics(
+        *(model.user_vectors_, model.item_vectors_, train.csr(), test.csr()),
+        model.item_biases_,
+    )
+    assert model.score(test) == pytest.approx(measured.auc, rel=1e-6)
+    assert model.score(train) > 0.7  # what is scored is not left out
+    strange = Interactions(["nobody"], ["nothing"])
+    with pytest.raises(DataError, match="none among 1"):
+        model.score(strange)
+
+
+def test_squared_loss_scores_by_its_root_mean_squared_error():
+    data = Interactions([1, 1, 2, 3], [7, 8, 7, 8], [5.0, 3.0, 4.0, 1.0])
+    model = FactorizationRecommender("squared", 2, random_state=0).fit(data)
+    asked = Interactions([1, 3, 9], [8, 7, 7], [2.0, 2.0, 2.0])
+    known = model.predict([1, 3], [8, 7])
+    new = model.mean_ + model.item_biases_[model.items_.codes([7])]
+    errors = np.concatenate([known, new]) - 2.0
+    assert model.score(asked) == pytest.approx(-np.sqrt(np.mean(errors**2)), rel=1e-5)
+
+
+@pytest.mark.parametrize("form", ["interactions", "pairs"])
+@pytest.mark.parametrize("loss", ["bpr", "squared"])
+def test_grid_search_finds_the_better_setting(form, loss):
+    data = synthetic_ratings(4_000, 120, 80)
+    grid = {"epochs": [0, np.int64(8)], "width": [8]}
+    search = GridSearchCV(FactorizationRecommender(loss, random_state=0), grid, cv=2)
+    if form == "interactions":
+        search.fit(data)
+    else:
+        ids = (ids[codes] for ids, codes in _columns(data))
+        search.fit(np.column_stack([*ids]), data.ratings)
+    assert search.best_params_["epochs"] == 8
+    assert search.best_score_ > (0.55 if loss == "bpr" else -1.5)
+    copy = clone(search.best_estimator_)
+    assert copy.get_params() == search.best_estimator_.get_params()
+    assert not hasattr(copy, "users_")
+
+
+def _columns(data):
+    return (data.user_ids, data.users), (data.item_ids, data.items)
