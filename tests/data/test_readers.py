@@ -279,3 +279,15 @@ def test_ids_like_user7_and_item9_are_no_header(tmp_path):
     ratings = read_ratings(write(tmp_path / "r", "user7,item9,3\nuser8,item9,4\n"))
     assert ratings.user_ids.tolist() == ["user7", "user8"]
     assert ratings.ratings.tolist() == [3, 4]
+
+
+def test_weights_are_read_when_they_are_asked_for(tmp_path):
+    path = tmp_path / "ratings.csv"
+    path.write_text("user,item,importance\na,x,0.5\nb,x,2\n")
+    ratings = read_ratings(path, weight="importance")
+    assert ratings.weights.tolist() == [0.5, 2]
+    assert read_ratings(path).weights is None
+    for bad in ("-1", "nan", "x"):
+        path.write_text(f"user,item,importance\na,x,0.5\nb,x,{bad}\n")
+        with pytest.raises(DataError, match=r"line 3: .* as weight"):
+            read_ratings(path, weight="importance")

@@ -12,6 +12,7 @@ from wyrm_py.data.dataset import Dataset
 from wyrm_py.data.events import Events
 from wyrm_py.data.files import read_text
 from wyrm_py.data.histories import Histories
+from wyrm_py.data.ids import IdMap
 from wyrm_py.data.idx import mnist, read_idx
 from wyrm_py.data.interactions import Interactions
 from wyrm_py.data.ragged import RaggedColumn
@@ -39,6 +40,7 @@ __all__ = [
     "Dataset",
     "Events",
     "Histories",
+    "IdMap",
     "Interactions",
     "RaggedColumn",
     "keep_probabilities",
