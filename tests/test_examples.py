@@ -266,3 +266,14 @@ def test_an_index_of_neighbours_finds_what_the_model_recommends():
     assert min(shares) > 95
     by_index, by_model = printed.splitlines()[-2:]
     assert by_model == f"{by_index} by the model"
+
+
+def test_a_killed_training_goes_on_and_stops_at_its_best(tmp_path):
+    printed = run("killed_and_resumed.py", tmp_path / "report.html")
+    assert "the same bits as uninterrupted: True" in printed
+    done, after = numbers(r"after (\d+) epochs", printed)[:2]
+    assert after == done + 3
+    stopped, best, kept, last = numbers(r"([\d.]+)", printed.splitlines()[2])
+    assert best == stopped - 3 and kept < last
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert f"best epoch: {best:.0f}" in page and "Ratings by inner products" in page
