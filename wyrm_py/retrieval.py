@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from wyrm_py.data.rows import whole
 from wyrm_py.engines.native import build
+from wyrm_py.engines.native.tiles import ROWS
 from wyrm_py.errors import DataError, DTypeError, ShapeError
 from wyrm_py.parallel.pools import resolve_jobs
 from wyrm_py.values import as_array, as_floats
@@ -32,23 +33,34 @@ import numpy as np
 from numba import float32, int64, njit, types, uint8, void
 
 from wyrm_py.engines.native.heaps import pick
-from wyrm_py.engines.native.tiles import dots, dots_of
+from wyrm_py.engines.native.tiles import ROWS, VECTORS, dots, dots_of, tile, turn
+from wyrm_py.engines.native.vectors import lanes_of
 
-GROUP = 8  # queries that meet a block of rows
-BLOCK = 128  # rows, 32 KiB at width 64: in the first cache while they are used
+FEW = 8  # queries of a call below which it does not pay to turn the items
+GROUP = 48  # queries that meet a block of items: whole tiles of them
+BLOCK = 512  # items: their scores for a group stay in the second cache
 u64, SIZE, COLUMNS = np.uint64, np.uint64(4), np.uint64(dots_of("f4"))
-NONE, ONE, TWO = np.uint64(0), np.uint64(1), np.uint64(2)
-dots_1, dots_2 = dots("f4", 1), dots("f4", 2)
+LANES, WIDTH = np.uint64(lanes_of("f4")), np.uint64(VECTORS * lanes_of("f4"))
+NONE, ONE, TWO, HEIGHT = np.uint64(0), np.uint64(1), np.uint64(2), np.uint64(ROWS)
+dots_1, dots_2, tile, turn = dots("f4", 1), dots("f4", 2), tile("f4"), turn("f4")
+
+part = njit(error_model="numpy")
 
 
-@njit(error_model="numpy")
-def multiply(out, queries, first, many, items, start, count):
-    """Fill out[:many, :count] with inner products; each is summed in one order."""
+@part
+def multiply(out, queries, first, many, items, start, count, panel):
+    """Fill out[:many, :count] with inner products.
+
+    Those of a query are summed in one order, so equal items have equal scores.
+    """
     depth = u64(queries.shape[1])
     to, line = u64(out.ctypes.data), u64(out.shape[1])
     left = u64(queries.ctypes.data) + u64(first) * depth * SIZE
     right = u64(items.ctypes.data) + u64(start) * depth * SIZE
     rows, columns = u64(many), u64(count)
+    if len(queries) >= FEW:
+        turned(to, line, left, right, rows, columns, depth, u64(panel.ctypes.data))
+        return
     for j in range(NONE, columns, COLUMNS):
         some, b = min(COLUMNS, columns - j), right + j * depth * SIZE
         for i in range(NONE, rows, TWO):
@@ -57,6 +69,31 @@ def multiply(out, queries, first, many, items, start, count):
                 dots_2(c, line, a, depth, b, depth, depth, some, NONE)
             else:
                 dots_1(c, line, a, depth, b, depth, depth, some, NONE)
+
+
+@part
+def turned(to, line, left, right, rows, columns, depth, panel):
+    """Multiply by whole tiles of items whose columns were made rows."""
+    for j in range(NONE, columns, WIDTH):
+        for i in range(j, min(columns, j + WIDTH), LANES):
+            place = panel + (i - j) * SIZE
+            some = min(LANES, columns - i)
+            turn(place, WIDTH, right + i * depth * SIZE, depth, depth, some)
+        for i in range(NONE, rows, HEIGHT):
+            c, a = to + (i * line + j) * SIZE, left + i * depth * SIZE
+            tile(
+                min(HEIGHT, rows - i), WIDTH // LANES, c, line, a, depth, ONE,
+                panel, WIDTH, depth, LANES, NONE,
+            )  # fmt: skip
+
+
+@part
+def adjust(line, count, scales, biases):
+    if len(scales):
+        for i in range(count):
+            line[i] *= scales[i]
+    for i in range(count):
+        line[i] += biases[i]
 
 
 def given(kind, axes=1):
@@ -77,18 +114,15 @@ def run(
 ):  # fmt: skip
     """Fill scores and codes of some queries with their best among some items."""
     products = np.empty((GROUP, BLOCK), np.float32)
+    panel = np.zeros((queries.shape[1] + LANES, WIDTH), np.float32)
     for query in range(first_query, last_query, GROUP):
         many = min(GROUP, last_query - query)
         for start in range(first_item, last_item, BLOCK):
             count = min(BLOCK, last_item - start)
-            multiply(products, queries, query, many, items, start, count)
+            multiply(products, queries, query, many, items, start, count, panel)
             for k in range(many):
-                line = products[k]
-                if len(scales):
-                    for i in range(count):
-                        line[i] *= scales[start + i]
-                for i in range(count):
-                    line[i] += biases[start + i]
+                line, stop = products[k], start + count
+                adjust(line, count, scales[start:stop], biases[start:stop])
                 q = query + k
                 begin, end = (starts[q], starts[q + 1]) if len(starts) else (0, 0)
                 pick(
@@ -147,6 +181,11 @@ def best(
         Excluded codes do not rise, or their starts do not fit them.
     SettingError
         `n` is below one, or `n_jobs` is zero.
+
+    Notes
+    -----
+    Items with the same vector, scale and bias tie exactly. Scores of a query asked
+    alone and among eight or more may differ in their last bits.
     """
     left, right = _table("queries", queries), _table("items", items)
     if left.shape[1] != right.shape[1]:
@@ -195,8 +234,10 @@ def _parts(n_queries: int, n_items: int, jobs: int) -> list[tuple[int, int, int,
         jobs = max(1, min(jobs, n_items // _LEAST))
         edges = np.linspace(0, n_items, jobs + 1).astype(int).tolist()
         return [(0, 1, *edge) for edge in pairwise(edges)]
-    edges = np.linspace(0, n_queries, min(jobs, max(n_queries, 1)) + 1)
-    return [(*edge, 0, n_items) for edge in pairwise(edges.astype(int).tolist())]
+    tiles = -(-n_queries // ROWS)  # whole ones, as if there were a single thread
+    edges = np.linspace(0, tiles, max(1, min(jobs, tiles)) + 1).astype(int) * ROWS
+    edges = np.minimum(edges, n_queries).tolist()
+    return [(*edge, 0, n_items) for edge in pairwise(edges)]
 
 
 def _in_order(
