@@ -92,7 +92,7 @@ def main() -> None:
         figures = " ".join(f"{auc[k]:.3f}" for k in (middle - 1, middle, -1))
         print(f"{name:26} {figures}")
     before, after = answer_while_learning()
-    print(f"another process, groups of the best items of user 3: {before}, then {after}")
+    print(f"another process, groups of user 3's best items: {before}, then {after}")
 
 
 if __name__ == "__main__":

@@ -154,6 +154,25 @@ def test_a_half_life_keeps_adagrad_able_to_follow_a_drift():
     assert cut.auc.recent == pytest.approx(awake.auc.recent)
 
 
+LIMITED = """
+import resource
+import numpy as np
+import wyrm_py as wp
+from wyrm_py.models import FactorizationRecommender
+resource.setrlimit(resource.RLIMIT_AS, (6 << 30, 6 << 30))
+model = FactorizationRecommender(loss="bpr", width=32, random_state=0)
+model.partial_fit(wp.data.Events(np.arange(30_000), np.arange(30_000) % 50))
+print(len(model.users_), model._ready().tables["user_vectors"].capacity < 1 << 24)
+"""
+
+
+def test_where_address_space_is_limited_less_is_reserved():
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED], text=True, capture_output=True
+    )
+    assert done.stdout.split() == ["30000", "True"], done.stderr
+
+
 # -- answers, files, copies ----------------------------------------------------
 
 
@@ -171,7 +190,7 @@ def test_what_was_seen_is_left_out():
 
 @pytest.mark.parametrize("way", ["file", "pickle"])
 def test_a_saved_stream_goes_on_where_it_stood(way, tmp_path):
-    first, rest = taste_events(8192), taste_events(5000, seed=3)
+    first, rest = taste_events(9000), taste_events(5000, seed=3)
     model = learned(first)
     if way == "file":
         model.save(tmp_path / "model.wyrm")

@@ -39,6 +39,8 @@ class GrowingTable:
     ----------
     node : ParameterNode
         Stays the same, also when the table moves.
+    parameter : HogwildParameter
+        The memory; another one after the table has moved.
 
     Raises
     ------
@@ -60,14 +62,8 @@ class GrowingTable:
         rows = _whole_blocks(len(first))
         table = np.concatenate([first, self._drawn(len(first), rows)])
         reserved = max(_whole_blocks(reserved), rows)
-        self.node = ParameterNode.shared(_reserve(table, reserved), name)
-
-    @property
-    def parameter(self) -> HogwildParameter:
-        """The memory; another one after the table has moved."""
-        block = self.node.block
-        assert isinstance(block, HogwildParameter)
-        return block
+        self.parameter = _reserve(table, reserved)
+        self.node = ParameterNode.shared(self.parameter, name)
 
     def require(self, rows: int) -> None:
         """Have at least that many rows.
@@ -88,6 +84,7 @@ class GrowingTable:
             moved = _reserve(self.parameter.value, 4 * wanted)
             copy_block(self.parameter, moved)
             self.node.move(moved)
+            self.parameter = moved
         wanted = min(wanted, self.capacity)
         self.parameter.grow(wanted)
         self.parameter.value[before:] = self._drawn(before, wanted)

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from types import FrameType, TracebackType
 from typing import Any, Self
 
@@ -73,7 +74,8 @@ def learn_lines(
 
     with _Stop() as stop:
         try:
-            model.partial_fit(stop.between(chunks), callback=after_chunk)
+            with suppress(_Ended):
+                model.partial_fit(stop.between(chunks), callback=after_chunk)
         finally:
             if path is not None and model.__sklearn_is_fitted__():
                 model.save(path)
@@ -125,8 +127,8 @@ class _Stop:
             raise _Ended
 
 
-class _Ended(Exception):
-    """A signal came while the next chunk was awaited."""
+class _Ended(BaseException):
+    """A signal came while the next chunk was awaited. Nobody else is to catch it."""
 
 
 def _error(number: int) -> BaseException:

@@ -104,10 +104,7 @@ class Online(Newcomers):
             window, candidates, half_life, user_buckets, record_seen, reserved
         )
         _require_whole(settings)
-        self._publisher = None  # what it told readers is no longer so
-        self._trainer = self._new_trainer(settings)
-        self.progress_ = self._trainer.progress
-        self._show()
+        self._begin(settings)
         return self
 
     def partial_fit(
@@ -149,20 +146,26 @@ class Online(Newcomers):
                 trainer.learn(
                     events.users, events.items, events.ratings, events.weights
                 )
-                self._show()
+                self._show(trainer)
                 if callback is not None:
                     callback(trainer.progress)
         finally:
             trainer.drain()
-            self._show()
+            self._show(trainer)
         return self
 
     def _ready(self) -> OnlineTrainer:
         """Return the trainer; a new one if the model was fitted since."""
         if self._trainer is None or not self._in_step():
-            self.begin_stream()
-        assert self._trainer is not None
+            return self._begin(OnlineSettings())
         return self._trainer
+
+    def _begin(self, settings: OnlineSettings) -> OnlineTrainer:
+        self._publisher = None  # what it told readers is no longer so
+        self._trainer = trainer = self._new_trainer(settings)
+        self.progress_ = trainer.progress
+        self._show(trainer)
+        return trainer
 
     def _in_step(self) -> bool:
         """Whether the fitted attributes are still those that the trainer set."""
@@ -201,7 +204,8 @@ class Online(Newcomers):
             mean_count=0.0 if known is None else counts.get("mean_count", 1e6),
             settings=settings,
         )
-        trainer.resume(state, counts.get("examples", 0))
+        if state:
+            trainer.resume(state, counts)
         self._kept = {}, {}
         return trainer
 
@@ -222,10 +226,8 @@ class Online(Newcomers):
         if wrong is not None:
             raise SettingError(f"partial_fit: cannot go on with {wrong}.")
 
-    def _show(self) -> None:
+    def _show(self, trainer: OnlineTrainer) -> None:
         """Let the fitted attributes show what the trainer has now."""
-        trainer = self._trainer
-        assert trainer is not None
         sizes = {"user": len(trainer.users), "item": len(trainer.items)}
         tables = {name: table.node.value for name, table in trainer.tables.items()}
         for name, value in fitted(tables, sizes).items():
@@ -249,7 +251,7 @@ class Online(Newcomers):
         if trainer is None or not self._in_step():
             return self._kept
         trainer.drain()
-        counts = {"examples": trainer.learner.examples}
+        counts = trainer.learner.position()
         return trainer.state(), counts | {"mean_count": trainer.mean_count}
 
     def _take_stream(self, arrays: Mapping[str, Any], counts: dict[str, Any]) -> None:

@@ -239,12 +239,14 @@ class OnlineTrainer:
             if state.ndim == 2
         }
 
-    def resume(self, state: dict[str, NDArray[np.float32]], examples: int) -> None:
-        """Go on from a `state` and as many examples."""
+    def resume(
+        self, state: dict[str, NDArray[np.float32]], position: dict[str, Any]
+    ) -> None:
+        """Go on from a `state` and the learner's position."""
         for key, rows in state.items():
             name, _, slot = key.partition(" ")
             self.tables[name].parameter.slot(slot)[: len(rows)] = rows
-        self.learner.examples = examples
+        self.learner.go_to(position)
 
     @property
     def mean_count(self) -> float:

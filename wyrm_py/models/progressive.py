@@ -59,15 +59,13 @@ class Progress:
     users, items : int
         Known so far.
     loss : Average
-        The training loss.
+        The training loss; of ratings the squared error.
     auc : Average
         Share of items known at the event, drawn at random, that the event's own item
         scores above; ties count half. NaN for ratings.
     hit_rate : Average
         Share of events whose item is among the best tenth of itself and the items
         drawn. NaN for ratings.
-    rmse : Average of the squared error
-        Of ratings; NaN without.
     seconds : float
         CPU time of this process since the stream began.
     """

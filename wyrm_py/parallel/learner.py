@@ -221,6 +221,20 @@ class Learner:
         while self._waiting:
             _settle(self._waiting.popleft())
 
+    def position(self) -> dict[str, Any]:
+        """Return where one worker stands, as small JSON values, once it is done.
+
+        With it, and the parameters and the optimizer as they were, another learner
+        goes on to the same bits: see `go_to`.
+        """
+        self.drain()
+        return {"examples": self.examples, "streams": self._streams.tolist()}
+
+    def go_to(self, position: Mapping[str, Any]) -> None:
+        """Go on from the `position` of another learner with the same seed."""
+        self.examples = int(position["examples"])
+        self._streams = np.array(position["streams"], np.uint64)
+
     # -- checks, and the step ---------------------------------------------------------
 
     def _planned(self, loss: Node) -> Plan:
@@ -311,14 +325,14 @@ class Learner:
         """Cut a chunk where blocks end: (begin, end, block, settings) of each piece.
 
         Blocks are counted from the first example of all, so that where chunks end
-        changes nothing.
+        changes nothing; ~block stands for the rest of one that was begun.
         """
         pieces, begin = [], 0
         while begin < chunk.count:
             block, inside = divmod(self.examples + begin, self._block_size)
             end = min(chunk.count, begin + self._block_size - inside)
             settings = self._settings(self.examples + begin - inside)
-            pieces.append((begin, end, -1 if inside else block, settings))
+            pieces.append((begin, end, ~block if inside else block, settings))
             begin = end
         return pieces
 
@@ -338,8 +352,8 @@ class Learner:
         """Do a chunk as the only worker; streams go on within a block."""
         total = 0.0
         for begin, end, block, settings in pieces:
-            if block >= 0:
-                self._streams = step.started(self._seed, block)
+            if block >= 0 or not len(self._streams):
+                self._streams = step.started(self._seed, max(block, ~block))
             total += step.run(chunk, begin, end, settings, self._streams)
         return total
 
