@@ -120,12 +120,12 @@ def test_weights_multiply_the_loss_of_each_interaction(loss):
 def test_runs_start_with_the_short_one_and_predict_nothing_before_their_first_item():
     data = Interactions.from_codes(
         [0] * 5 + [1] * 3 + [2],
-        [0, 1, 2, 3, 4, 4, 3, 2, 1],
+        [0, 3, 1, 4, 1, 4, 3, 2, 1],
         weights=[1, 2, 3, 4, 5, 1, 0, 0, 9],
     )
     rows = runs(data, 3, "fit")
     cut = [rows.indices[a:b].tolist() for a, b in pairwise(rows.indptr)]
-    assert cut == [[0, 1], [2, 3, 4]]  # 4, 3, 2 weigh nothing; one item is none
+    assert cut == [[0, 3], [1, 4, 1]]  # 4, 3, 2 weigh nothing; one item is none
     assert rows.data.tolist() == [0, 2, 0, 4, 5]
 
 

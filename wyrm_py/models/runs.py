@@ -47,6 +47,39 @@ def runs(data: Interactions, size: int, who: str) -> Any:
     )
 
 
+def continued(
+    data: Interactions,
+    users: NDArray[np.int64],
+    items: NDArray[np.int64],
+    recent: RaggedColumn,
+    n_items: int,
+) -> Interactions:
+    """Return interactions after what their users did before, which weighs nothing.
+
+    Parameters
+    ----------
+    data : Interactions
+    users, items : int64 arrays, shape (U,) and (I,)
+        What the codes of `data` are among all users and items.
+    recent : RaggedColumn
+        The last items of the users known before.
+    n_items : int
+        Of all items.
+    """
+    known = np.flatnonzero(users < len(recent))
+    before = recent[users[known]]
+    order = data.histories().rows
+    weights = np.ones(len(data)) if data.weights is None else data.weights
+    owners = np.repeat(known, np.diff(before.offsets))
+    return Interactions.from_codes(
+        np.concatenate([owners, data.users[order]]),
+        np.concatenate([before.values, items[data.items[order]]]),
+        weights=np.concatenate([np.zeros(len(before.values)), weights[order]]),
+        user_ids=data.user_ids,
+        item_ids=np.arange(n_items),
+    )
+
+
 def replaced(
     old: RaggedColumn, places: NDArray[np.int64], new: RaggedColumn, count: int
 ) -> RaggedColumn:

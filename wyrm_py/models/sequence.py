@@ -66,7 +66,7 @@ class Pooling(Layer):
             total, count = state
             return (total + x, count + 1), total / count
 
-        one = ParameterNode(np.ones(1), trainable=False)
+        one = ParameterNode(np.ones(1), trainable=False)  # counts the state at first
         states, (total, count) = scan(step, events, (self.start, one))
         return states, total / count
 

@@ -19,7 +19,7 @@ from wyrm_py.leaves import SparseInputNode
 from wyrm_py.models.base import Estimator
 from wyrm_py.models.history_answers import Follower, HistoryAnswers
 from wyrm_py.models.learned import grown, learned_of, require_shapes, restore
-from wyrm_py.models.runs import last_items, replaced, runs
+from wyrm_py.models.runs import continued, last_items, replaced, runs
 from wyrm_py.models.seen import Seen
 from wyrm_py.models.sequence import ENCODERS, LOSSES, Search, SequenceModel
 from wyrm_py.optim import Adagrad, Optimizer
@@ -202,19 +202,19 @@ class SequenceRecommender(HistoryAnswers, Estimator):
         data = Interactions.of(interactions)
         users, items = copy.deepcopy(self.users_), copy.deepcopy(self.items_)
         user_codes, item_codes = users.add(data.user_ids), items.add(data.item_ids)
-        continued = self._continued(data, user_codes, item_codes, len(items))
+        joined = continued(data, user_codes, item_codes, self.recent_, len(items))
         rng = np.random.default_rng(self.random_state)
         more = self._first_vectors(len(items), rng)[len(self.items_) :]
         model = self._model_of(grown(self.learned_, more))
         settings = {"epochs": epochs, "progress": progress, **training}
-        self._learn(model, continued, "partial_fit", **settings)
+        self._learn(model, joined, "partial_fit", **settings)
         shape = len(users), len(items)
         ones = np.ones(len(data), np.float32)
         places = user_codes[data.users], item_codes[data.items]
         met = scipy.sparse.csr_array((ones, places), shape)
         before = self.seen_.csr(len(self.items_))
         before.resize(shape)
-        last = last_items(continued.histories().items, self.max_sequence_length)
+        last = last_items(joined.histories().items, self.max_sequence_length)
         self.users_, self.items_ = users, items
         self.seen_ = Seen.of(before + met)
         self.recent_ = replaced(self.recent_, user_codes, last, len(users))
@@ -237,28 +237,6 @@ class SequenceRecommender(HistoryAnswers, Estimator):
             self._make_optimizer(Adagrad(rate)),
             {events: chunks},
             **training,
-        )
-
-    def _continued(
-        self,
-        data: Interactions,
-        users: NDArray[np.int64],
-        items: NDArray[np.int64],
-        n_items: int,
-    ) -> Interactions:
-        """Return interactions after those known of their users, which weigh nothing."""
-        known = np.flatnonzero(users < len(self.users_))
-        before = self.recent_[users[known]]
-        order = data.histories().rows
-        weights = np.ones(len(data)) if data.weights is None else data.weights
-        return Interactions.from_codes(
-            np.concatenate(
-                [np.repeat(known, np.diff(before.offsets)), data.users[order]]
-            ),
-            np.concatenate([before.values, items[data.items[order]]]),
-            weights=np.concatenate([np.zeros(len(before.values)), weights[order]]),
-            user_ids=data.user_ids,
-            item_ids=np.arange(n_items),
         )
 
     # -- what was learned -----------------------------------------------------------
