@@ -126,12 +126,12 @@ def test_rows_are_ranked_within_their_group(fields):
     """What sets groups apart, however far, says nothing."""
     groups = np.repeat(np.arange(8), 5)
     relevance = np.round(NUMBERS - NUMBERS.min()) + 1000.0 * (groups % 2)
-    given = machine(loss="bpr", fields=fields, epochs=60, learning_rate=0.2)
+    given = machine(loss="bpr", fields=fields, epochs=20, learning_rate=0.5)
     losses = []
     given.fit(
         X, relevance, groups=groups, callbacks=[lambda h: losses.append(len(h.losses))]
     )
-    assert losses == list(range(1, 61)) and len(given.history_.losses) == 60
+    assert losses == list(range(1, 21)) and len(given.history_.losses) == 20
     assert given.history_.losses[-1] < 0.5 * given.history_.losses[0]
     assert given.score(X, relevance, groups=groups) > 0.95
     np.testing.assert_allclose(
@@ -155,7 +155,7 @@ def test_pairs_without_weight_are_not_learned():
     """Only the pairs whose better row has a weight count: here, those of group 0."""
     groups = np.repeat([0, 1], 20)
     relevance = np.where(groups == 0, NUMBERS, -NUMBERS)
-    given = machine(loss="bpr", epochs=60, learning_rate=0.2)
+    given = machine(loss="bpr", epochs=20, learning_rate=0.5)
     given.fit(X, relevance, sample_weight=1.0 * (groups == 0), groups=groups)
     assert given.score(X[:20], relevance[:20]) > 0.95
     assert given.score(X[20:], relevance[20:]) < 0.3
