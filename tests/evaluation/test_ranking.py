@@ -271,17 +271,19 @@ def test_average_precision_and_ndcg_equal_those_of_scikit_learn():
     np.testing.assert_allclose(metrics.per_user["auc"], areas, rtol=1e-9)
 
 
-def test_equal_vectors_tie_wherever_the_items_stand():
+@pytest.mark.parametrize("n_users", [1, 25, 50])
+@pytest.mark.parametrize("n_items", [40, 150, 203])
+def test_equal_vectors_tie_wherever_the_items_stand(n_users, n_items):
     """No sum may depend on the place of the item, or ties would come apart."""
     rng = np.random.default_rng(9)
-    users = rng.standard_normal((50, 37)).astype(np.float32)
-    items = np.tile(rng.standard_normal((1, 37)).astype(np.float32), (203, 1))
-    test = sp.csr_array((np.ones(50), (np.arange(50), rng.integers(0, 203, 50))))
-    test.resize(50, 203)
-    metrics = ranking_metrics(users, items, sp.csr_array((50, 203)), test)
+    users = rng.standard_normal((n_users, 37)).astype(np.float32)
+    items = np.tile(rng.standard_normal((1, 37)).astype(np.float32), (n_items, 1))
+    places = np.arange(n_users), rng.integers(0, n_items, n_users)
+    test = sp.csr_array((np.ones(n_users), places), (n_users, n_items))
+    metrics = ranking_metrics(users, items, sp.csr_array(test.shape), test)
     assert metrics.auc == 0.5
-    assert metrics.mrr == pytest.approx(1 / 203)
-    assert metrics.coverage == 10 / 203
+    assert metrics.mrr == pytest.approx(1 / n_items)
+    assert metrics.coverage == 10 / n_items
 
 
 @pytest.mark.parametrize("as_function", [True, False])

@@ -35,7 +35,7 @@ from wyrm_py.parallel.pools import resolve_jobs
 Scores = Callable[[NDArray[np.int64]], ArrayLike]
 
 _USERS = 24  # scored at once: four full tiles of the product
-_TILE = 64  # items: with whole tiles only, equal vectors get equal scores
+_TILES = 128  # items: where all tiles are whole, equal vectors get equal scores
 _CELLS = 1 << 24  # of a table from a user's function: 64 MiB
 
 
@@ -157,7 +157,7 @@ def ranking_metrics(
     shape = len(users), len(items)
     task = _Task("ranking_metrics", train, test, shape, top, negatives, random_state)
     queries = np.column_stack([users[task.rows], np.ones(len(task.rows), np.float32)])
-    width = -(-len(items) // _TILE) * _TILE
+    width = -(-len(items) // _TILES) * _TILES
     columns = np.zeros((table.shape[1], width), np.float32)
     columns[:, : len(items)] = table.T
     left = list(range(0, len(task.rows), _USERS))
