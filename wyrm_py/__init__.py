@@ -17,6 +17,7 @@ from wyrm_py.engines.native.step import CompiledStep, compile
 from wyrm_py.errors import WyrmError
 from wyrm_py.graph.mode import Mode
 from wyrm_py.graph.op import Op, Pointwise, Spec
+from wyrm_py.known_items import kth_best, sample_known
 from wyrm_py.leaves import IndexInputNode, InputNode, ParameterNode, SparseInputNode
 from wyrm_py.nodes import Node
 from wyrm_py.optim import (
@@ -80,10 +81,12 @@ __all__ = [
     "gradient",
     "hessian_vector_product",
     "jacobian",
+    "kth_best",
     "load",
     "load_model",
     "nn",
     "read_manifest",
+    "sample_known",
     "sample_popular",
     "sample_uniform",
     "sample_warp",

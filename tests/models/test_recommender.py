@@ -349,3 +349,18 @@ def test_grid_search_finds_the_better_setting(form, loss):
 
 def _columns(data):
     return (data.user_ids, data.users), (data.item_ids, data.items)
+
+
+@pytest.mark.parametrize("loss", ["bpr", "squared"])
+def test_bad_data_is_refused(loss):
+    board, model = checkerboard(), FactorizationRecommender(loss, 4, epochs=1)
+    for error, call, message in [
+        (DataError, lambda: model.fit(board, np.full(len(board), np.nan)), "finite"),
+        (ShapeError, lambda: model.fit(board, [1.0]), "one length"),
+        (DataError, lambda: with_weights(board, np.full(len(board), np.nan)), "finite"),
+        (DataError, lambda: model.fit(with_weights(board, 0 * board.ratings)), "zero"),
+        (DataError, lambda: model.fit(Interactions([], [])), "at least one"),
+    ]:
+        with pytest.raises(error, match=message):
+            call()
+    assert not hasattr(model, "users_")

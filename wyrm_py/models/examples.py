@@ -77,7 +77,8 @@ def mean_rating(loss: Loss, data: Interactions) -> float:
     """Return the mean that ratings are predicted from, 0 where they are not."""
     if not loss.is_explicit:
         return 0.0
-    return float(np.average(data.ratings, weights=data.weights))
+    weighed = data.weights is not None and data.weights.any()
+    return float(np.average(data.ratings, weights=data.weights if weighed else None))
 
 
 def with_ratings(data: Interactions, ratings: ArrayLike | None) -> Interactions:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -28,6 +28,10 @@ Codes = NDArray[np.int64]
 
 class Newcomers(Answers, Estimator):
     """What a fitted `FactorizationRecommender` does about what is new."""
+
+    _unknown_user_cure: ClassVar[str] = (
+        "Give `features` of a new user, or ask `recommend_history` with what was met."
+    )
 
     loss: str
     sampler: str | Sampler
