@@ -18,8 +18,8 @@ from wyrm_py.parameters import (
     HogwildParameter,
     SharedArray,
     limits,
+    parts,
     segment,
-    shared,
     storage,
 )
 from wyrm_py.parameters.segment import SharedSegment
@@ -250,7 +250,7 @@ def test_auto_takes_memfd_on_linux():
 
 def test_the_format_version_stands_for_this_layout():
     """Whoever changes where things lie must count the version up, and this line."""
-    header = shared._HEADER
+    header = parts.HEADER
     layout = {name: header.fields[name][1] for name in header.names}
     assert segment._VERSION == 2
     assert [layout[name] for name in ("shape", "rows", "element_names")] == [

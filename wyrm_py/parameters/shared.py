@@ -18,11 +18,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from wyrm_py.errors import ParameterError, SettingError
 from wyrm_py.parameters.block import (
-    ALIGNMENT,
     COUNT,
-    MAX_SLOTS,
-    ROOM,
-    SLOT_NAME_SIZE,
     ParameterBlock,
     Per,
     checked_dtype,
@@ -32,29 +28,10 @@ from wyrm_py.parameters.block import (
     copy_block,
     require_kind,
 )
+from wyrm_py.parameters.parts import HEADER, KIND, ROW_REGION, make_segment, region_size
 from wyrm_py.parameters.segment import SharedSegment
 from wyrm_py.parameters.storage import SegmentHandle, Storage
 
-_MAX_AXES = 16
-_PAGE = 4096
-_KIND = b"parameter"
-_NAME = f"S{SLOT_NAME_SIZE}"
-_HEADER = np.dtype(
-    [
-        ("kind", "S16"),
-        ("dtype", "S8"),
-        ("axes", "u8"),
-        ("shape", "u8", (_MAX_AXES,)),  # the shape at creation
-        ("capacity", "u8"),
-        ("rows", "u8"),  # grows up to the capacity
-        *((f"{per}_count", "u8") for per in ROOM),
-        *((f"{per}_names", _NAME, (room,)) for per, room in ROOM.items()),
-        ("padding", f"V{ALIGNMENT}"),
-        # each counter in a cache line of its own: workers write to it every step
-        ("counters", "i8", (MAX_SLOTS, ALIGNMENT // 8)),
-    ]
-)
-_ROW_REGION = 1 + MAX_SLOTS  # after the value and the slots of its shape
 _DRAW = 1 << 20  # values drawn at a time by `normal`
 
 
@@ -98,7 +75,7 @@ class HogwildParameter:
         capacity: int | None = None,
     ):
         first = checked_value(value, dtype, "HogwildParameter")
-        self._map(_make_segment(first.shape, first.dtype, storage, capacity))
+        self._map(make_segment(first.shape, first.dtype, storage, capacity))
         self.value[...] = first
 
     @classmethod
@@ -139,7 +116,7 @@ class HogwildParameter:
         except (TypeError, ValueError) as error:
             raise SettingError(f"HogwildParameter.normal: bad seed, {error}.") from None
         checked = checked_dtype(dtype, "HogwildParameter.normal")
-        parameter = cls._over(_make_segment(extents, checked, storage, capacity))
+        parameter = cls._over(make_segment(extents, checked, storage, capacity))
         flat = parameter.value.reshape(-1)
         for start in range(0, flat.size, _DRAW):
             part = flat[start : start + _DRAW]
@@ -192,7 +169,7 @@ class HogwildParameter:
     @classmethod
     def share(cls, block: ParameterBlock, storage: Storage = "auto") -> Self:
         """Return a shared copy of a block, optimizer state included."""
-        shared = cls._over(_make_segment(block.shape, block.dtype, storage, None))
+        shared = cls._over(make_segment(block.shape, block.dtype, storage, None))
         copy_block(block, shared)
         return shared
 
@@ -274,7 +251,7 @@ class HogwildParameter:
     def slots(self) -> dict[str, NDArray[Any]]:
         """Return all optimizer state made so far, by name."""
         found = {n: self._region(1 + k) for k, n in enumerate(self._names("element"))}
-        found |= {name: self._region(_ROW_REGION) for name in self._names("row")}
+        found |= {name: self._region(ROW_REGION) for name in self._names("row")}
         counters = self._header["counters"]
         names = self._names("parameter")
         return found | {n: counters[:, k, :1].reshape(()) for k, n in enumerate(names)}
@@ -309,17 +286,17 @@ class HogwildParameter:
             for region in range(1 + len(self._names("element"))):
                 self._commit(region, current, int(rows))
             for name in self._names("row"):
-                self._commit(_ROW_REGION, current, int(rows))
+                self._commit(ROW_REGION, current, int(rows))
                 clock = self.slots().get(clock_of(name))
                 started = 0 if clock is None else int(clock)
-                self._regions[_ROW_REGION][current:rows] = started
+                self._regions[ROW_REGION][current:rows] = started
             self._header["rows"] = rows
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self)._over, (self._segment,)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        segment = _make_segment(
+        segment = make_segment(
             self.shape, self.dtype, self._segment.storage, self.capacity
         )
         copy = type(self)._over(segment)
@@ -336,9 +313,9 @@ class HogwildParameter:
         return parameter
 
     def _map(self, segment: SharedSegment) -> None:
-        header = segment.user_header(_HEADER)
+        header = segment.user_header(HEADER)
         record = header[0]
-        if record["kind"] != _KIND:
+        if record["kind"] != KIND:
             raise ParameterError(
                 "HogwildParameter: the shared segment holds no parameter."
             )
@@ -350,19 +327,19 @@ class HogwildParameter:
         shape = tuple(int(extent) for extent in record["shape"][: record["axes"]])
         self._row_shape = shape[1:]
         self._row_size = math.prod(self._row_shape)
-        stride = _region_size(self._capacity, self._row_size, self._dtype)
+        stride = region_size(self._capacity, self._row_size, self._dtype)
         self._regions: list[NDArray[Any]] = [
             segment.view(self._dtype, self._capacity * self._row_size, k * stride)
-            for k in range(_ROW_REGION)
+            for k in range(ROW_REGION)
         ]
-        place = _ROW_REGION * stride
+        place = ROW_REGION * stride
         self._regions.append(segment.view(COUNT, self._capacity, place))
         self._stride = stride
         self._views: list[NDArray[Any] | None] = [None] * len(self._regions)
 
     def _region(self, region: int) -> NDArray[Any]:
         """Live array of the current rows of the value (0) or of a slot (1, ...)."""
-        shape = (self.rows,) if region == _ROW_REGION else self.shape
+        shape = (self.rows,) if region == ROW_REGION else self.shape
         view = self._views[region]
         if view is None or view.shape != shape:
             view = self._regions[region][: math.prod(shape)].reshape(shape)
@@ -376,54 +353,17 @@ class HogwildParameter:
     def _add_slot(self, name: str, per: Per) -> None:
         count = len(self._names(per))
         if per != "parameter":
-            region = _ROW_REGION if per == "row" else 1 + count
+            region = ROW_REGION if per == "row" else 1 + count
             self._commit(region, 0, self.rows)
         self._header[f"{per}_names"][0, count] = name.encode()
         self._header[f"{per}_count"] = count + 1
 
     def _commit(self, region: int, start: int, stop: int) -> None:
         width = self._row_size * self._dtype.itemsize
-        if region == _ROW_REGION:
+        if region == ROW_REGION:
             width = COUNT.itemsize
         offset = region * self._stride + start * width
         self._segment.commit(offset, (stop - start) * width, "HogwildParameter")
-
-
-def _make_segment(
-    shape: tuple[int, ...],
-    dtype: np.dtype[Any],
-    storage: Storage,
-    capacity: int | None,
-) -> SharedSegment:
-    rows = shape[0] if shape else 1
-    capacity = rows if capacity is None else capacity
-    if not isinstance(capacity, int | np.integer) or capacity < rows:
-        raise ParameterError(
-            f"HogwildParameter: capacity must be a number of rows >= {rows}, the rows "
-            f"it is made with, got {capacity!r}."
-        )
-    if len(shape) > _MAX_AXES or (not shape and capacity > 1):
-        raise ParameterError(
-            f"HogwildParameter: at most {_MAX_AXES} axes, and at least one to grow "
-            f"along, are required, got shape {shape}, capacity {capacity}."
-        )
-    row_size = math.prod(shape[1:])
-    size = _ROW_REGION * _region_size(int(capacity), row_size, dtype)
-    size += _region_size(int(capacity), 1, COUNT)
-    committed = rows * row_size * dtype.itemsize
-    segment = SharedSegment.create(size, committed, storage, "HogwildParameter")
-    header = segment.user_header(_HEADER)
-    header["dtype"] = dtype.str.encode()
-    header["axes"] = len(shape)
-    header["shape"][0, : len(shape)] = shape
-    header["capacity"], header["rows"] = capacity, rows
-    header["kind"] = _KIND
-    return segment
-
-
-def _region_size(capacity: int, row_size: int, dtype: np.dtype[Any]) -> int:
-    """Bytes set aside for one array, in whole pages so that each is aligned."""
-    return -(-capacity * row_size * dtype.itemsize // _PAGE) * _PAGE
 
 
 def _checked_shape(shape: Sequence[int]) -> tuple[int, ...]:
