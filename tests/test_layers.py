@@ -52,6 +52,7 @@ LAYERS = {
     "checkpointing": "files of a run while it trains",
     "models": "estimators",
     "console": "tables of the command line",
+    "commands": "the commands of the command line, one file each",
     "cli": "the command",
 }
 

@@ -1,4 +1,7 @@
-"""What `wyrm fit` prints: a table of results, and lines about the run."""
+"""What the commands print about a model: a table of results, lines about a run."""
+
+from collections.abc import Mapping
+from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
@@ -7,26 +10,32 @@ from wyrm_py.data.interactions import Interactions
 from wyrm_py.evaluation import RankingMetrics
 from wyrm_py.parallel.history import History
 
+_COLUMNS = {
+    "auc": "AUC",
+    "precision": "precision@{}",
+    "recall": "recall@{}",
+    "mrr": "MRR",
+    "ndcg": "NDCG@{}",
+}
+_MORE = ("f1", "map", "hit_rate", "coverage", "top", "users", "seconds")
 
-def results_table(
-    name: str, measured: RankingMetrics, baseline: RankingMetrics
-) -> Table:
-    """Return a table of the metrics of a model beside ranking by popularity."""
+
+def results_table(rows: Mapping[str, RankingMetrics]) -> Table:
+    """Return a table of metrics, one model a row."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("", style="bold")
-    top = measured.top
-    for title in ("AUC", f"precision@{top}", f"recall@{top}", "MRR", f"NDCG@{top}"):
-        table.add_column(title, justify="right")
-    for row, metrics in ((name, measured), ("popularity", baseline)):
-        values = (
-            metrics.auc,
-            metrics.precision,
-            metrics.recall,
-            metrics.mrr,
-            metrics.ndcg,
-        )
-        table.add_row(row, *(f"{value:.4f}" for value in values))
+    for title in _COLUMNS.values():
+        tops = {metrics.top for metrics in rows.values()}
+        table.add_column(title.format(*tops), justify="right")
+    for name, metrics in rows.items():
+        values = (getattr(metrics, column) for column in _COLUMNS)
+        table.add_row(name, *(f"{value:.4f}" for value in values))
     return table
+
+
+def metrics_record(metrics: RankingMetrics) -> dict[str, Any]:
+    """Return the means as numbers by name."""
+    return {name: getattr(metrics, name) for name in (*_COLUMNS, *_MORE)}
 
 
 def summary(

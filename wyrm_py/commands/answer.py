@@ -85,9 +85,9 @@ def similar(
         _write(recommender.similar_users(known, top), {"user": user}, None, as_json)
 
 
-def _id_of(known: IdMap, text: str) -> Any:
+def _id_of(known: IdMap, text: str | None) -> Any:
     """Return the id that is written so."""
-    return known.take([known.find(text)])[0]
+    return known.take([known.find(text or "")])[0]
 
 
 def _write(
@@ -108,4 +108,6 @@ def _write(
         return
     for line in found:
         fields = [str(line["id"]), f"{line['score']:.4f}"]
-        write_line("\t".join(fields + [line["title"]] * ("title" in line)))
+        if names is not None:
+            fields.append(line["title"])
+        write_line("\t".join(fields))

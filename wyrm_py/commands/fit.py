@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.console import Console
 
-from wyrm_py.arrayfile import require_writable
+from wyrm_py.atomic_file import require_writable
 from wyrm_py.commands.options import (
     Column,
     Jobs,
@@ -23,7 +23,7 @@ from wyrm_py.commands.options import (
 )
 from wyrm_py.console import metrics_record, results_table, summary
 from wyrm_py.data.readers import read_ratings
-from wyrm_py.data.split import leave_out, positives, random_split
+from wyrm_py.data.split import leave_out_split, positives, random_split
 from wyrm_py.data.synthetic import synthetic_ratings
 from wyrm_py.evaluation import popularity_metrics
 from wyrm_py.models import FactorizationRecommender, SequenceRecommender
@@ -47,13 +47,24 @@ def fit(
     ] = Path("model.wyrm"),
     model: Annotated[
         Literal[
-            *("warp", "bpr", "logistic", "hinge", "warp-kos", "squared"),
-            *("ewma", "pooling", "gru", "lstm"),
+            "warp",
+            "bpr",
+            "logistic",
+            "hinge",
+            "warp-kos",
+            "squared",
+            "ewma",
+            "pooling",
+            "gru",
+            "lstm",
         ],
         training(
             "Matrix factorisation by its loss: WARP ranks best, BPR, hinge and "
             "logistic train faster, squared predicts ratings. Or a model of the order "
-            "of a user's items, trained with WARP: ewma is the quickest of them."
+            "of a user's items, trained with WARP: ewma is the quickest of them. "
+            "One of warp, bpr, logistic, hinge, warp-kos, squared, ewma, pooling, "
+            "gru, lstm.",
+            metavar="<name>",
         ),
     ] = "warp",
     width: Annotated[
@@ -104,7 +115,11 @@ def fit(
         columns = (user_column, item_column, rating_column, timestamp_column)
         data = read_ratings(ratings, *columns)
     ordered = model in SEQUENCES
-    seen, rest = leave_out(data, 1) if ordered else random_split(data, test_share, seed)
+    seen, rest = (
+        leave_out_split(data, 1, latest=data.timestamps is not None)
+        if ordered
+        else random_split(data, test_share, seed)
+    )
     train, test = positives(seen, positive_from), positives(rest, positive_from)
     baseline = popularity_metrics(  # checks the data
         train.csr(), test.csr(), seen=seen.csr()

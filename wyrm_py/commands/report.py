@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from wyrm_py.arrayfile import read_manifest, require_writable
+from wyrm_py.arrayfile import read_manifest
+from wyrm_py.atomic_file import require_writable
 from wyrm_py.commands.options import Json, write_json, write_line
 from wyrm_py.errors import DataError
 from wyrm_py.parallel.history import History
