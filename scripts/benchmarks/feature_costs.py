@@ -15,7 +15,7 @@ from scipy import sparse
 
 from . import datasets
 from .measure import Measurement, Recorder, mark, per_example, summarise
-from .verdict import Verdict, cpu_ns, missing
+from .verdict import Verdict, missing
 
 NAME = "features"
 COUNTS = (0, 1, 2, 4, 8, 16)
@@ -44,7 +44,7 @@ def measure(recorder: Recorder, data: Path, quick: bool) -> None:
     ids["item_ids"] = np.arange(dataset.n_items)
     interactions = Interactions.from_codes(*dataset.columns(), **ids)
     readings: dict[tuple[str, int], list[tuple[float, float]]] = {}
-    for turn in range(1 if quick else 3):
+    for turn in range(1 if quick else 5):
         for loss in ("warp", "bpr"):
             for count in COUNTS:
                 given: dict[str, Any] = {}
@@ -65,6 +65,12 @@ def measure(recorder: Recorder, data: Path, quick: bool) -> None:
         recorder.add(record.timed(summarise(times)))
 
 
+def _best(record: Measurement) -> float:
+    """Return the least CPU time: other programs only ever slow one down."""
+    assert record.cpu_best is not None
+    return record.cpu_best
+
+
 def verdicts(recorder: Recorder) -> list[Verdict]:
     """Compare the slowdown with the rows that are read and written."""
     found = []
@@ -79,7 +85,7 @@ def verdicts(recorder: Recorder) -> list[Verdict]:
         for count in COUNTS[1:]:
             record = recorder.find(NAME, "wyrm_py", loss=loss, features=count)
             if record is not None:
-                slower[count] = cpu_ns(record) / cpu_ns(plain)
+                slower[count] = _best(record) / _best(plain)
         measured = ", ".join(f"{k} features {v:.1f}x" for k, v in slower.items())
         held = all(times <= 1 + count for count, times in slower.items())
         found.append(Verdict(what, target, measured, held))

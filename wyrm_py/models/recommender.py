@@ -166,12 +166,7 @@ class FactorizationRecommender(Online):
         optimizer = self._make_optimizer(loss.optimizer)
         data = with_ratings(Interactions.of(interactions), y)
         seen_items = Seen.of(seen_or(seen, data).csr())
-        if context is not None and "item" not in loss.reads:
-            raise SettingError(
-                f"fit: {self.loss} trains on other items of the user than those of the "
-                "events, so events cannot have a context. Take another loss."
-            )
-        events = _rows("context", context, len(data), "interactions")
+        events = self._events(loss, context, len(data))
         model = self._first_model(data, user_features, item_features, events)
         counts = np.bincount(data.items, minlength=data.n_items)
         node, inputs = loss_and_inputs(loss, model, data, counts, self)
@@ -198,6 +193,15 @@ class FactorizationRecommender(Online):
         )
         show()
         return self
+
+    def _events(self, loss: Loss, context: Any, count: int) -> Any:
+        """Return the context of each interaction as CSR, checked, or None."""
+        if context is not None and "item" not in loss.reads:
+            raise SettingError(
+                f"fit: {self.loss} trains on other items of the user than those of the "
+                "events, so events cannot have a context. Take another loss."
+            )
+        return _rows("context", context, count, "interactions")
 
     def _first_model(
         self, data: Interactions, user_features: Any, item_features: Any, events: Any
