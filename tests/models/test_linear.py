@@ -271,6 +271,14 @@ def test_settings_changed_between_calls_take_effect(change):
     assert not np.allclose(given.coef_, same.coef_)
 
 
+def test_two_workers_train_one_model():
+    rows = sparse_rows(400, seed=6)
+    labels = rows @ TRUTH > 0
+    given = model(n_jobs=2, backend="threads").fit(rows, labels)
+    assert given.history_.workers == 2
+    assert given.partial_fit(rows, labels).score(rows, labels) > 0.9
+
+
 def test_fit_starts_anew_also_after_calls_that_went_on():
     given = model().partial_fit(X, LABELS, [0, 1]).fit(X, LABELS)
     np.testing.assert_array_equal(given.coef_, model().fit(X, LABELS).coef_)

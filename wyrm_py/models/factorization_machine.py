@@ -103,7 +103,8 @@ class FactorizationMachine(SparsePredictor):
     Notes
     -----
     A step takes time in proportion to the stored values of the row times the width,
-    with fields times their number as well.
+    with fields times their number as well. A large y of loss "squared" is best scaled
+    down, as `sklearn.compose.TransformedTargetRegressor` does.
 
     Sources: Rendle, "Factorization machines", ICDM 2010; Juan et al., "Field-aware
     factorization machines for CTR prediction", RecSys 2016, here with the linear part

@@ -73,6 +73,10 @@ class SparseLinear(SparsePredictor):
     -----
     Penalties act on what an example stores: over an epoch a weight is penalised as
     often as its column occurs.
+
+    A weight moves by about `learning_rate` in its first steps, whatever the unit of y:
+    with loss "squared" scale a large y down, as
+    `sklearn.compose.TransformedTargetRegressor` does, or raise the rate.
     """
 
     _kind: ClassVar[str] = "sparse linear"
