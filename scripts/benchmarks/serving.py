@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy.sparse
 
 from .measure import Measurement, Recorder, in_new_process, mark
 from .verdict import Verdict, missing
@@ -124,8 +125,8 @@ def _child(path: str) -> None:
     peer = BayesianPersonalizedRanking(factors=model.width)
     peer.user_factors = np.asarray(model.user_vectors_[:ASKED])
     peer.item_factors = np.asarray(model.item_vectors_)
-    seen = model.seen_.csr(len(model.items_))
-    rows = [seen[[k]] for k in range(ASKED)]
+    seen = scipy.sparse.csr_matrix(model.seen_.csr(len(model.items_)))
+    rows = [seen[k] for k in range(ASKED)]
     readings |= _asked("implicit", lambda k: peer.recommend(k, rows[k], N=10))
     sys.stdout.write(json.dumps(readings))
 
