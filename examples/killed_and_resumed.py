@@ -94,7 +94,7 @@ def stop_at_the_best(page: Path) -> None:
     print(
         f"validation loss {found:.4f}, of the last {history.validation_losses[-1]:.4f}"
     )
-    history.report(page, training.loss, "Ratings by inner products")
+    history.report(page, "Ratings by inner products")
     print(f"wrote {page}")
 
 

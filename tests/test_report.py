@@ -69,8 +69,8 @@ def test_a_page_has_the_numbers_of_the_run(tmp_path):
         return [0.111, 0.222, 0.333, 0.312][len(history.losses) - 1]
 
     stop = wp.EarlyStopping(metric="recall")
-    loss, _, history = trained(validation=recall, stop=stop)
-    history.report(tmp_path / "run.html", loss, "My model")
+    _, _, history = trained(validation=recall, stop=stop)
+    history.report(tmp_path / "run.html", "My model")
     page = Page((tmp_path / "run.html").read_text(encoding="utf-8"))
     for shown in (
         "My model",
@@ -97,8 +97,8 @@ def test_a_page_has_the_numbers_of_the_run(tmp_path):
 
 
 def test_a_page_needs_nothing_else():
-    loss, _, history = trained()
-    text = report_html(history, loss)
+    _, _, history = trained()
+    text = report_html(history)
     page = Page(text)
     assert not {"script", "link", "img", "iframe", "object", "form"} & set(page.tags)
     loads = {"src", "href", "action", "background", "data", "xlink:href"}
@@ -116,10 +116,10 @@ def test_hostile_names_are_text():
     def metric(history):
         return {HOSTILE: 1.0}
 
-    loss, _, history = trained(HOSTILE, validation=metric)
+    _, _, history = trained(HOSTILE, validation=metric)
     history.settings[HOSTILE] = {HOSTILE: HOSTILE}
     history.machine[HOSTILE] = history.started = HOSTILE
-    page = Page(report_html(history, loss, HOSTILE))
+    page = Page(report_html(history, HOSTILE))
     assert "script" not in page.tags and "b" in page.tags  # `b` of the tiles
     assert not [name for name, _ in page.attributes if name == "onload"]
     assert page.text.count(HOSTILE) >= 6
@@ -146,11 +146,6 @@ def test_a_report_can_be_made_from_a_file_later(tmp_path):
     write_report(tmp_path / "later.html", wp.History.from_dict(saved))
     now = report_html(history)
     assert (tmp_path / "later.html").read_text(encoding="utf-8") == now
-
-
-def test_a_drawing_serves_as_well_as_the_node():
-    loss, _, history = trained()
-    assert report_html(history, wp.draw(loss)) == report_html(history, loss)
 
 
 def test_a_folder_that_is_missing_is_an_error(tmp_path):

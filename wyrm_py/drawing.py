@@ -28,6 +28,8 @@ LETTER = 7.8
 HEIGHT, STEP = 40.0, 74.0
 """Height of a box, and from one layer to the next, pixels."""
 MARGIN = 12.0
+LARGEST = 400
+"""Boxes that a picture from a file may have."""
 
 COLORS = {  # kind: fill, line
     "parameter": ("#dcf1e1", "#3d9a5b"),
@@ -52,6 +54,44 @@ class Box:
     def width(self) -> float:
         """Width in pixels; the detail is set smaller than the title."""
         return max(len(self.title) * LETTER, len(self.detail) * 0.86 * LETTER) + 18
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What a picture shows of a graph: boxes, and edges from earlier to later ones."""
+
+    boxes: list[Box]
+    edges: list[tuple[int, int]]
+
+    @property
+    def svg(self) -> str:
+        """The picture as SVG text."""
+        return _svg(self.boxes, self.edges)
+
+    @classmethod
+    def from_dict(cls, saved: Any) -> Picture:
+        """Return the picture whose `dataclasses.asdict` went through JSON.
+
+        Raises
+        ------
+        ValueError, TypeError, LookupError
+            If there is none in it, or one too large to be of `draw`.
+        """
+        boxes = [Box(b["kind"], b["title"], b["detail"]) for b in saved["boxes"]]
+        edges = [(a, b) for a, b in saved["edges"]]
+        texts = [text for box in boxes for text in (box.title, box.detail)]
+        numbers = [number for edge in edges for number in edge]
+        fits = (
+            0 < len(boxes) <= LARGEST
+            and len(edges) <= LARGEST * 8
+            and all(type(text) is str and len(text) < 10_000 for text in texts)
+            and all(type(number) is int for number in numbers)
+            and all(0 <= a < b < len(boxes) for a, b in edges)
+            and {box.kind for box in boxes} <= set(COLORS)
+        )
+        if not fits:
+            raise ValueError("no picture of a graph")
+        return cls(boxes, edges)
 
 
 class Drawing:
@@ -126,6 +166,11 @@ class Drawing:
     @property
     def svg(self) -> str:
         """The picture as SVG text."""
+        return self.picture.svg
+
+    @property
+    def picture(self) -> Picture:
+        """What the picture shows."""
         shown = self._nearest()
         boxes = [self._box(application) for application in shown]
         edges = self._edges(shown)
@@ -142,7 +187,7 @@ class Drawing:
                     for n in application.inputs
                 )
             ]
-        return _svg(boxes, edges)
+        return Picture(boxes, edges)
 
     def _nearest(self) -> list[Application]:
         """Return the applications nearest to the root, in their order."""

@@ -14,18 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wyrm_py.charts import bar, line_chart
-from wyrm_py.drawing import Drawing, draw
 from wyrm_py.report_style import STYLE
 
 if TYPE_CHECKING:
-    from wyrm_py.nodes import Node
     from wyrm_py.parallel.history import History
 
 
 def write_report(
     path: str | os.PathLike[str],
     history: History,
-    loss: Node | Drawing | None = None,
     title: str = "Training run",
 ) -> None:
     """Write a run as a page of HTML.
@@ -34,7 +31,6 @@ def write_report(
     ----------
     path : str or path-like, conventionally `*.html`; is overwritten
     history : of a run of `fit`; one from a file comes by `History.from_dict`
-    loss : the trained node, or a drawing of it: the page then shows the graph
     title : heading of the page
 
     Raises
@@ -42,21 +38,18 @@ def write_report(
     OSError
         If the file cannot be written.
     """
-    Path(path).write_text(report_html(history, loss, title), encoding="utf-8")
+    Path(path).write_text(report_html(history, title), encoding="utf-8")
 
 
-def report_html(
-    history: History, loss: Node | Drawing | None = None, title: str = "Training run"
-) -> str:
+def report_html(history: History, title: str = "Training run") -> str:
     """Return the text of the page; see `write_report`."""
-    drawing = loss if loss is None or isinstance(loss, Drawing) else draw(loss)
     sections = [
         _header(history, title),
         _tiles(history),
         _losses(history),
         _small_charts(history),
         _workers(history),
-        "" if drawing is None else _section("Model", _graph(drawing)),
+        _graph(history),
         _parameters(history),
         _section("Settings", _facts(_settings(history))),
         _section("Machine", _facts(history.machine)),
@@ -162,8 +155,10 @@ def _workers(history: History) -> str:
     return _section("Workers", _table(head, rows, numbers=range(1, 5)))
 
 
-def _graph(drawing: Drawing) -> str:
-    return f'<div class="graph">{drawing.svg}</div>'
+def _graph(history: History) -> str:
+    if history.graph is None:
+        return ""
+    return _section("Model", f'<div class="graph">{history.graph.svg}</div>')
 
 
 def _parameters(history: History) -> str:

@@ -7,6 +7,7 @@ import pytest
 from small_models import Linear
 
 import wyrm_py as wp
+from wyrm_py.drawing import Box, Picture
 from wyrm_py.errors import DataError
 from wyrm_py.parallel.history import History, Unfinished
 
@@ -109,6 +110,7 @@ FULL = History(
     started="2026-01-02T03:04:05+00:00",
     settings={"optimizer": "SGD()", "parameters": {"w": [3, 1]}},
     machine={"processor": "one"},
+    graph=Picture([Box("input", "x", "1"), Box("root", "<square>", "")], [(0, 1)]),
     unfinished=Unfinished(100, 16, [0, 3], [1.5, 2.5]),
 )
 
@@ -116,7 +118,7 @@ FULL = History(
 def test_a_history_comes_back_from_json():
     text = json.dumps(FULL.to_dict(), allow_nan=False)
     found = History.from_dict(json.loads(text))
-    assert found.unfinished == FULL.unfinished
+    assert found.unfinished == FULL.unfinished and found.graph == FULL.graph
     assert math.isnan(found.validation_losses[0])
     assert math.isnan(found.metrics[1].pop("rank"))  # JSON has no infinity
     assert found.metrics == [{}, {"auc": 0.75}]
@@ -148,6 +150,20 @@ def test_histories_of_older_files_have_fewer_fields():
         {"started": 3},
         {"machine": {"a": 3}},
         {"settings": [1]},
+        {"graph": {}},
+        {"graph": {"boxes": [{"kind": "op", "title": 3, "detail": ""}], "edges": []}},
+        {
+            "graph": {
+                "boxes": [{"kind": "op", "title": "", "detail": ""}],
+                "edges": [[0, 0]],
+            }
+        },
+        {
+            "graph": {
+                "boxes": [{"kind": "</svg>", "title": "", "detail": ""}],
+                "edges": [],
+            }
+        },
         {"unfinished": {}},
         {"unfinished": {"examples": 9, "block_size": 0, "blocks": [0], "losses": [1]}},
         {"unfinished": {"examples": 9, "block_size": 4, "blocks": [3], "losses": [1]}},

@@ -6,15 +6,12 @@ import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
+from wyrm_py.drawing import Picture
 from wyrm_py.errors import DataError
 from wyrm_py.plots import plot_history
 from wyrm_py.report import write_report
-
-if TYPE_CHECKING:
-    from wyrm_py.drawing import Drawing
-    from wyrm_py.nodes import Node
 
 
 @dataclass
@@ -78,6 +75,8 @@ class History:
         What `fit` was called with, as far as it is numbers and text.
     machine : dict of str to str
         Processor, cores, versions.
+    graph : Picture or None
+        The trained graph, at most 80 boxes of it, as `draw` shows it.
     unfinished : Unfinished or None
         In a checkpoint from the middle of an epoch: what was done of it.
     """
@@ -97,6 +96,7 @@ class History:
     started: str = ""
     settings: dict[str, Any] = field(default_factory=dict)
     machine: dict[str, str] = field(default_factory=dict)
+    graph: Picture | None = None
     unfinished: Unfinished | None = None
 
     def plot(self, path: str | os.PathLike[str] | None = None, axes: Any = None) -> Any:
@@ -124,7 +124,6 @@ class History:
     def report(
         self,
         path: str | os.PathLike[str],
-        loss: Node | Drawing | None = None,
         title: str = "Training run",
     ) -> None:
         """Write the run as one page of HTML that needs nothing else.
@@ -132,7 +131,6 @@ class History:
         Parameters
         ----------
         path : str or path-like, conventionally `*.html`; is overwritten
-        loss : the trained node, or a drawing of it: the page then shows the graph
         title : heading of the page
 
         Raises
@@ -140,7 +138,7 @@ class History:
         OSError
             If the file cannot be written.
         """
-        write_report(path, self, loss, title)
+        write_report(path, self, title)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the history as JSON has it; NaN and infinity become None."""
@@ -253,5 +251,6 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "started": _text,
     "settings": lambda value: {_text(name): value[name] for name in value},
     "machine": lambda value: {_text(name): _text(value[name]) for name in value},
+    "graph": lambda value: None if value is None else Picture.from_dict(value),
     "unfinished": _unfinished,
 }

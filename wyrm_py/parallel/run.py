@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from wyrm_py.data.columns import Column
+from wyrm_py.drawing import draw
 from wyrm_py.engines.native.extents import Extents
 from wyrm_py.engines.native.kernel import Binding, bind
 from wyrm_py.engines.native.order import block_size_for, most_examples, step_work
@@ -124,7 +125,7 @@ class Run:
         self.rates = Rates(optimizer, epochs, self.blocks.count, first, self.shares)
         recording = Recording(before, report, self.rates, self.blocks, settings)
         history, exact = recording.history, optimizer.formulas().catches_up
-        history.workers = self.jobs
+        history.workers, history.graph = self.jobs, draw(self.plan.root).picture
         saver = None
         if observers.checkpoint is not None:
             nodes = self.plan.root.parameters()
