@@ -230,6 +230,8 @@ def native_best() -> Callable[..., None]:
 
 def _parts(n_queries: int, n_items: int, jobs: int) -> list[tuple[int, int, int, int]]:
     """Return what each thread does: (first query, last, first item, last)."""
+    if jobs == 1:
+        return [(0, n_queries, 0, n_items)]
     if n_queries == 1:
         jobs = max(1, min(jobs, n_items // _LEAST))
         edges = np.linspace(0, n_items, jobs + 1).astype(int).tolist()
