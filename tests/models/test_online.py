@@ -208,6 +208,21 @@ def test_a_saved_stream_goes_on_where_it_stood(way, tmp_path):
     assert np.array_equal(loaded.recommend(3).ids, hashed.recommend(3).ids)
 
 
+def test_a_stream_that_begins_anew_keeps_its_state_unless_the_model_was_fitted(
+    tmp_path,
+):
+    first, rest = taste_events(5000), taste_events(5000, seed=3)
+    expected = learned(first).partial_fit(wp.data.Events(*rest))
+    model = learned(first)
+    model.begin_stream(window=50).partial_fit(wp.data.Events(*rest))
+    assert np.array_equal(tables(model)[0], tables(expected)[0])
+    model.save(tmp_path / "model.wyrm")
+    again = FactorizationRecommender.load(tmp_path / "model.wyrm")
+    again.fit(np.stack(taste_events(900, users=50), 1))
+    assert again._ready().learner.examples == 0
+    assert len(again.user_vectors_) == 50
+
+
 # -- readers -------------------------------------------------------------------
 
 TRAINER = """

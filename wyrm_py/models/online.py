@@ -72,7 +72,8 @@ class Online(Newcomers):
         """Get ready to learn from a stream, with other settings than the usual.
 
         A model that was fitted or loaded goes on from there, with a fresh state of the
-        optimizer, unless it was saved by a stream; another begins with nothing.
+        optimizer, unless it is of a stream or was saved by one; another begins with
+        nothing. Readers of a model that was published before are told that it ended.
 
         Parameters
         ----------
@@ -168,15 +169,15 @@ class Online(Newcomers):
         return trainer
 
     def _in_step(self) -> bool:
-        """Whether the fitted attributes are still those that the trainer set."""
-        pairs = zip(self._shown, self._fitted_now(), strict=True)
-        return all(shown is now for shown, now in pairs)
+        """Whether the fitted attributes are still those of the stream."""
+        pairs = zip(self._shown, self._fitted_now(), strict=bool(self._shown))
+        return bool(self._shown) and all(shown is now for shown, now in pairs)
 
     def _fitted_now(self) -> tuple[Any, ...]:
         return tuple(getattr(self, f"{name}_", None) for name in TABLES)
 
     def _new_trainer(self, settings: OnlineSettings) -> OnlineTrainer:
-        loss, (state, counts) = self._checked_loss(), self._kept
+        loss, (state, counts) = self._checked_loss(), self._keep_stream()
         self._require_online(loss)
         seed = self.random_state
         known: Any = self if hasattr(self, "items_") else None
@@ -191,6 +192,7 @@ class Online(Newcomers):
         elif settings.user_buckets is not None:
             users = HashedIds(settings.user_buckets, "user")
         seen = getattr(known, "seen_", None)
+        ratings = 0 if seen is None else len(seen.items)
         trainer = OnlineTrainer(
             *(loss, self._make_optimizer(loss.optimizer)),
             {name: _rows(known, name, self.width) for name in TABLES},
@@ -201,7 +203,7 @@ class Online(Newcomers):
             n_jobs=self.n_jobs,
             seed=secrets.randbits(63) if seed is None else seed,
             mean=getattr(known, "mean_", 0.0),
-            mean_count=0.0 if known is None else counts.get("mean_count", 1e6),
+            mean_count=counts.get("mean_count", ratings),
             settings=settings,
         )
         if state:
@@ -232,11 +234,8 @@ class Online(Newcomers):
         tables = {name: table.node.value for name, table in trainer.tables.items()}
         for name, value in fitted(tables, sizes).items():
             setattr(self, name, value)
-        self.users_, self.items_, self.seen_ = (
-            trainer.users,
-            trainer.items,
-            trainer.seen,
-        )
+        self.users_, self.items_ = trainer.users, trainer.items
+        self.seen_ = trainer.seen
         trainer.seen.n_users = sizes["user"]
         self.mean_ = trainer.mean if trainer.loss.is_explicit else 0.0
         self._shown = self._fitted_now()
@@ -248,7 +247,9 @@ class Online(Newcomers):
     def _keep_stream(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return what a file keeps of a stream: the optimizer's state, and counts."""
         trainer = self._trainer
-        if trainer is None or not self._in_step():
+        if not self._in_step():  # it is of another model by now
+            return {}, {}
+        if trainer is None:
             return self._kept
         trainer.drain()
         counts = trainer.learner.position()
@@ -262,12 +263,17 @@ class Online(Newcomers):
             wanted = getattr(self, f"{table}_")
             if table not in TABLES or rows.reshape(wanted.shape).dtype != wanted.dtype:
                 raise ValueError(f"{name} {rows.dtype}{rows.shape}")
-        self._kept = state, counts
+        self._kept, self._shown = (state, counts), self._fitted_now()
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = dict(super().__getstate__())
         state["_kept"] = self._keep_stream()
         return {name: value for name, value in state.items() if name not in _OWN}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if self._kept[0]:
+            self._shown = self._fitted_now()
 
     # -- reading from other processes -------------------------------------------------
 
