@@ -271,16 +271,6 @@ class SequenceRecommender(HistoryAnswers, Estimator):
         recent = last_items(histories, self.max_sequence_length)
         return self._follower.states(recent, self.n_jobs)
 
-    @property
-    def user_ids_(self) -> NDArray[Any]:
-        """The ids of the users, shape (U,)."""
-        return self.users_.ids
-
-    @property
-    def item_ids_(self) -> NDArray[Any]:
-        """The ids of the items, shape (I,)."""
-        return self.items_.ids
-
     def score(self, interactions: Any, y: Any = None) -> float:
         """Return the mean reciprocal rank of the last item of each history.
 
