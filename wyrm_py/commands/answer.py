@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
@@ -20,8 +20,9 @@ from wyrm_py.commands.options import (
 )
 from wyrm_py.data.ids import IdMap
 from wyrm_py.data.titles import read_titles
-from wyrm_py.models import load
-from wyrm_py.models.answers import Ranked
+
+if TYPE_CHECKING:
+    from wyrm_py.models.answers import Ranked
 
 
 def recommend(
@@ -51,6 +52,8 @@ def recommend(
     The user is one of the training data (`--user`), or a new one who is known by
     the items met so far (`--item`, as often as there are items).
     """
+    from wyrm_py.models import load
+
     if (user is None) == (not item):
         raise typer.BadParameter("give either --user or --item.")
     recommender = load(model)
@@ -74,6 +77,8 @@ def similar(
     as_json: Json = False,
 ) -> None:
     """Print the items (or users) most like one, one a line: id, cosine, title."""
+    from wyrm_py.models import load
+
     if (user is None) == (item is None):
         raise typer.BadParameter("give either --item or --user.")
     recommender = load(model)

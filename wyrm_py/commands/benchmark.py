@@ -15,7 +15,6 @@ from rich.table import Table
 from wyrm_py.commands.options import Json, note, write_json
 from wyrm_py.data.split import random_split
 from wyrm_py.data.synthetic import synthetic_ratings
-from wyrm_py.models import FactorizationRecommender
 
 QUERIES = 50
 
@@ -75,6 +74,8 @@ def benchmark(
 def _measure(
     loss: str, workers: int, epochs: int, train: Any, test: Any
 ) -> dict[str, Any]:
+    from wyrm_py.models import FactorizationRecommender
+
     model = FactorizationRecommender(
         loss=loss, epochs=epochs, n_jobs=workers, backend="threads", random_state=0
     )

@@ -23,7 +23,6 @@ from wyrm_py.data.interactions import Interactions
 from wyrm_py.data.readers import read_ratings
 from wyrm_py.data.split import positives
 from wyrm_py.errors import DataError
-from wyrm_py.models import load
 
 
 def evaluate(
@@ -50,6 +49,8 @@ def evaluate(
 
     Ratings of users and items that the model does not know are left out and counted.
     """
+    from wyrm_py.models import load
+
     recommender = load(model)
     columns = (user_column, item_column, rating_column, timestamp_column)
     data = positives(read_ratings(ratings, *columns), positive_from)

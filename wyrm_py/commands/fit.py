@@ -26,7 +26,6 @@ from wyrm_py.data.readers import read_ratings
 from wyrm_py.data.split import leave_out_split, positives, random_split
 from wyrm_py.data.synthetic import synthetic_ratings
 from wyrm_py.evaluation import popularity_metrics
-from wyrm_py.models import FactorizationRecommender, SequenceRecommender
 from wyrm_py.report import write_report
 
 SEQUENCES = ("ewma", "pooling", "gru", "lstm")
@@ -105,6 +104,8 @@ def fit(
     what it has not seen, beside ranking by popularity. The model that is saved is the
     one that was measured.
     """
+    from wyrm_py.models import FactorizationRecommender, SequenceRecommender
+
     for path in (output, report):
         if path is not None:
             require_writable(path)

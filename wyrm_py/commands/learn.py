@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from wyrm_py.atomic_file import require_writable
 from wyrm_py.commands.options import Column, Json, note, training, write_json
 from wyrm_py.errors import DataError
-from wyrm_py.models import FactorizationRecommender, load
-from wyrm_py.models.learn_lines import learn_lines
-from wyrm_py.models.progressive import Progress
+
+if TYPE_CHECKING:
+    from wyrm_py.models import FactorizationRecommender
+    from wyrm_py.models.progressive import Progress
 
 
 def learn(
@@ -81,6 +82,8 @@ def learn(
     before it is learned from: the figures that are printed are of a model that had not
     seen the events. Ctrl-C and SIGTERM save and end.
     """
+    from wyrm_py.models.learn_lines import learn_lines
+
     require_writable(output)
     recommender = _first(start, model, width, learning_rate, seed)
     if half_life is not None:
@@ -122,6 +125,8 @@ def learn(
 def _first(
     start: Path | None, loss: str, width: int, rate: float | None, seed: int
 ) -> FactorizationRecommender:
+    from wyrm_py.models import FactorizationRecommender, load
+
     if start is None:
         return FactorizationRecommender(
             loss=loss, width=width, learning_rate=rate, random_state=seed
