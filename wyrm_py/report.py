@@ -109,7 +109,7 @@ def _losses(history: History) -> str:
     )
     if history.best_epoch is not None:
         legend += f"<span><em>best epoch: {history.best_epoch + 1}</em></span>"
-    chart = line_chart(known, mark=history.best_epoch)
+    chart = f'<div class="wide">{line_chart(known, mark=history.best_epoch)}</div>'
     return _section("Loss", f'<div class="legend">{legend}</div>{chart}')
 
 

@@ -21,7 +21,7 @@ p, .soft { color: var(--soft); margin: 0; }
 .tile b { display: block; font-size: 1.45rem; font-weight: 650; line-height: 1.25; }
 .tile span { color: var(--soft); font-size: .85rem; }
 .pair { display: grid; gap: 1.6rem 2rem;
-  grid-template-columns: repeat(auto-fit, minmax(22rem, 1fr)); }
+  grid-template-columns: repeat(auto-fit, minmax(min(22rem, 100%), 1fr)); }
 .legend { display: flex; flex-wrap: wrap; gap: .2rem 1.4rem; font-size: .9rem;
   margin-bottom: .4rem; }
 .legend i { display: inline-block; width: 1.2rem; height: 3px; border-radius: 2px;
@@ -39,7 +39,9 @@ svg { display: block; }
 .line-0 { color: var(--c0); } .line-1 { color: var(--c1); }
 .line-2 { color: var(--c2); } .line-3 { color: var(--c3); }
 .line-4 { color: var(--c4); } .line-5 { color: var(--c5); }
+thead th { overflow-wrap: normal; }
 .wide { overflow-x: auto; }
+.wide .chart { min-width: 34rem; }
 .graph { overflow-x: auto; background: var(--card); border-radius: .6rem;
   padding: 1rem; }
 .graph svg { margin: 0 auto; }
