@@ -19,7 +19,7 @@ GROUPS = {
     "H": 6, "C": 5, "F": 5, "X": 7, "M": 5, "E": 4,
 }  # fmt: skip
 IDS = [f"{group}{n + 1}" for group, count in GROUPS.items() for n in range(count)]
-PENDING, LEFT_OUT = "pending", "left out: "
+LEFT_OUT = "left out: "
 
 
 class Row(NamedTuple):
@@ -65,14 +65,6 @@ def require_name(name):
         assert keyword in inspect.signature(found).parameters, f"{name}: no {keyword}"
 
 
-def exists(name):
-    try:
-        require_name(name)
-    except (AssertionError, AttributeError, ImportError):
-        return False
-    return True
-
-
 @functools.cache
 def functions(path):
     """Return the test functions of a file by name; none of a file marked skipped."""
@@ -109,10 +101,6 @@ def test_names_and_tests_exist(row):
     assert row.feature
     if row.tests.startswith(LEFT_OUT):
         assert row.id == "F4" and len(row.tests) > 40
-        return
-    if row.tests == PENDING:
-        assert quoted(row.names), f"{row.id}: pending, of what name?"
-        assert not all(exists(name) for name in quoted(row.names)), "no longer pending"
         return
     for name in quoted(row.names):
         require_name(name)
