@@ -184,3 +184,32 @@ def test_row_numbers_of_columns_are_checked_before_native_code():
     loss = wp.sparse_rows(features(), index, np.float64).dot(weights).sum()
     with pytest.raises(errors.IndexRangeError, match=r"\[0, 7\), got 9"):
         wp.fit(loss, wp.SGD(0.1), {index: [0, 9]}, progress=False)
+
+
+@pytest.mark.parametrize("kind", [np.int32, np.int64])
+def test_what_was_checked_is_copied(kind):
+    """Native code trusts row numbers: a matrix written to later must not reach it."""
+    matrix = features()
+    matrix.indices, matrix.indptr = (
+        matrix.indices.astype(kind),
+        matrix.indptr.astype(kind),
+    )
+    user = wp.IndexInputNode([0, 5])
+    weights = table()
+    product = wp.sparse_rows(matrix, user, np.float64).dot(weights)
+    drawn = wp.sample_known(user, matrix, 3)
+    free = wp.sample_uniform(user, FEATURES, known=matrix, user=user)
+    dense = matrix.toarray()
+    matrix.indices[:], matrix.indptr[1:] = -1, 10**9
+    for node in product, drawn, free:
+        node.forward()
+    np.testing.assert_allclose(product.value, dense[[0, 5]] @ weights.value)
+    assert dense[[[0], [5]], drawn.value].all()
+    assert not dense[[0, 5], free.value].any()
+
+
+def test_column_numbers_beyond_32_bits_are_kept():
+    wide = sp.csr_array(([1.0, 2.0], [1, 3_000_000_000], [0, 1, 2]), (2, 4_000_000_000))
+    index = wp.IndexInputNode([1])
+    assert wp.sparse_rows(wide, index).indices.value == 3_000_000_000
+    assert wp.sample_known(index, wide, 1).value == 3_000_000_000

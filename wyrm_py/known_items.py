@@ -9,6 +9,7 @@ import numpy as np
 from wyrm_py.errors import DataError, GraphError, SettingError
 from wyrm_py.leaves import Constant
 from wyrm_py.nodes import Node, apply
+from wyrm_py.ops.gather import kept_rows
 from wyrm_py.ops.known_items import KthBest, SampleKnown
 from wyrm_py.ops.sampling import INDEX
 from wyrm_py.values import as_csr
@@ -20,7 +21,8 @@ def sample_known(user: Node, known: Any, count: int) -> Node:
     Parameters
     ----------
     user : index node, shape (b,), in [0, U)
-    known : scipy.sparse matrix, shape (U, R); its stored entries are what users know
+    known : scipy.sparse matrix, shape (U, R); its stored entries are what users know.
+        Copied
     count : int >= 1, draws of each user
 
     Returns
@@ -43,8 +45,8 @@ def sample_known(user: Node, known: Any, count: int) -> Node:
     if rows.nnz == 0:
         raise DataError("sample_known: `known` stores nothing to draw from.")
     limit = Constant(np.broadcast_to(np.int64(0), (rows.shape[1],)), INDEX)
-    starts = Constant(np.asarray(rows.indptr, INDEX), INDEX)
-    tables = starts, Constant(np.asarray(rows.indices, np.int32), INDEX)
+    starts = Constant(np.array(rows.indptr, INDEX), INDEX)
+    tables = starts, Constant(kept_rows(rows.indices, rows.shape[1]), INDEX)
     return apply(SampleKnown(draws), limit, user, *tables)[0]
 
 

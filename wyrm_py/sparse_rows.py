@@ -13,6 +13,7 @@ from wyrm_py.graph.op import Array
 from wyrm_py.leaves import Constant
 from wyrm_py.nodes import Node, apply
 from wyrm_py.ops.csr_rows import CsrRows
+from wyrm_py.ops.gather import kept_rows
 from wyrm_py.values import INDEX, as_csr, float_dtype
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def sparse_rows(matrix: Any, index: Node, dtype: DTypeLike = np.float32) -> Spar
 
     Parameters
     ----------
-    matrix : scipy.sparse matrix of finite numbers, (R, F); kept, not copied per worker
+    matrix : scipy.sparse matrix of finite numbers, (R, F); copied, once for all workers
     index : index node, shape (b,), values in [0, R)
     dtype : float32 (default) or float64
 
@@ -131,7 +132,7 @@ def _rise(starts: Array, indices: Array) -> bool:
 def csr_constants(
     owner: str, matrix: Any, dtype: np.dtype[Any]
 ) -> tuple[Constant, Constant, Constant]:
-    """Return starts, column numbers and values of CSR rows, checked."""
+    """Return starts, column numbers and values of CSR rows: checked copies."""
     rows = as_csr(owner, matrix)
     stored = slice(int(rows.indptr[-1]))
     with np.errstate(over="ignore"):  # too large for float32 is infinite
@@ -144,7 +145,7 @@ def csr_constants(
             f"{row}."
         )
     return (
-        Constant(np.asarray(rows.indptr, INDEX), INDEX),
-        Constant(np.asarray(rows.indices[stored], np.int32), INDEX),
+        Constant(np.array(rows.indptr, INDEX), INDEX),
+        Constant(kept_rows(rows.indices[stored], rows.shape[1]), INDEX),
         Constant(data, dtype),
     )

@@ -228,6 +228,14 @@ def check_rows(name: str, rows: Array, limit: int) -> None:
         )
 
 
+def kept_rows(rows: Array, limit: int) -> Array:
+    """Return a copy of row numbers in [0, limit), in 32 bits where they fit.
+
+    Native code trusts what was checked, so nobody else may write to it.
+    """
+    return np.array(rows, np.int32 if limit <= 1 << 31 else np.int64)
+
+
 class GatherMethods(Methods):
     """Looking up rows, and sums over ragged parts."""
 

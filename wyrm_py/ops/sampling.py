@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from wyrm_py.errors import DataError, GraphError, SettingError, ShapeError
 from wyrm_py.graph.op import Array, Op, Spec, require_index
-from wyrm_py.ops.gather import check_rows
+from wyrm_py.ops.gather import check_rows, kept_rows
 
 if TYPE_CHECKING:
     from wyrm_py.engines.native.operands import Operand
@@ -303,7 +303,7 @@ def alias_tables(counts: Array) -> tuple[Array, Array]:
 
 
 def known_rows(name: str, known: Any, rows: int) -> tuple[Array, Array]:
-    """Return (starts, rows) of canonical CSR known positives, checked."""
+    """Return (starts, rows) of canonical CSR known positives: checked copies."""
     from scipy import sparse
 
     if not sparse.issparse(known):
@@ -335,7 +335,7 @@ def known_rows(name: str, known: Any, rows: int) -> tuple[Array, Array]:
             f"{name}: user {full} knows all {rows} rows, so none is left to draw. "
             "Leave that user out of `known`."
         )
-    return np.asarray(matrix.indptr, INDEX), np.asarray(matrix.indices, np.int32)
+    return np.array(matrix.indptr, INDEX), kept_rows(matrix.indices, rows)
 
 
 def require_rows(name: str, rows: Any) -> int:
