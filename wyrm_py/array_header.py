@@ -32,7 +32,7 @@ CODES = {
     np.dtype(np.uint8): "U8",
     np.dtype(np.bool_): "BOOL",
 }
-_DTYPES = {code: dtype for dtype, code in CODES.items()}
+_DTYPES: dict[str, np.dtype[Any]] = {code: dtype for dtype, code in CODES.items()}
 _MOST_AXES = 32
 
 
