@@ -18,7 +18,7 @@ import numpy as np
 LARGEST = 100_000_000
 """Bytes of JSON: readers of the format take no more."""
 
-CODES = {
+CODES: dict[np.dtype[Any], str] = {
     np.dtype(np.float64): "F64",
     np.dtype(np.float32): "F32",
     np.dtype(np.float16): "F16",
