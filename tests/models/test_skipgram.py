@@ -306,3 +306,12 @@ def test_files_whose_parts_do_not_fit_are_refused(fitted, tmp_path, name):
     write_arrays(path, arrays, metadata)
     with pytest.raises(CorruptCheckpointError, match="do not fit together"):
         SkipGram.load(path)
+
+
+def test_a_toy_corpus_keeps_its_words():
+    """Each of three words is 300 times as frequent as the share to be thinned out."""
+    toy = [["a", "b", "c"]] * 20
+    found = SkipGram(width=4, min_count=1, epochs=1, random_state=0).fit(toy)
+    assert found.vectors_.shape == (3, 4)
+    with pytest.raises(DataError, match="subsample"):
+        SkipGram(width=4, min_count=1, epochs=1, subsample=1e-12).fit(toy)

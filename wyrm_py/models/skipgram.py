@@ -37,6 +37,9 @@ LEAST_RATE = 1e-30  # where a schedule says zero: it changes no vector
 LAST_RATE = 1 / 250
 """What an evenly falling learning rate ends at, times the first: word2vec's."""
 
+SUBSAMPLE = 1e-3
+"""Share of all words above which a word is thinned out, as in word2vec."""
+
 
 def skip_gram_loss(
     vectors: ParameterNode,
@@ -94,9 +97,10 @@ class SkipGram(WordAnswers, Estimator):
         Words drawn against each pair.
     min_count : int >= 1
         Words that occur less often are left out.
-    subsample : float >= 0
+    subsample : float >= 0, or None
         Share of all words above which a word is dropped at some of its places (see
-        `wp.data.keep_probabilities`); 0 drops none.
+        `wp.data.keep_probabilities`); 0 drops none. None is 0.001, or the share of an
+        average word if that is more: a toy corpus would lose nearly all its words.
     power : float
         Negatives are drawn in proportion to counts ** power.
     shrink_windows : bool
@@ -139,7 +143,7 @@ class SkipGram(WordAnswers, Estimator):
     window: int = 5
     negatives: int = 5
     min_count: int = 5
-    subsample: float = 1e-3
+    subsample: float | None = None
     power: float = 0.75
     shrink_windows: bool = True
     optimizer: str | Optimizer = "sgd"
@@ -242,10 +246,11 @@ class SkipGram(WordAnswers, Estimator):
         seed = int(rng.integers(1 << 63))
         learner = Learner(loss, optimizer, n_jobs=self.n_jobs, random_state=seed)
         history = History(workers=resolve_jobs(self.n_jobs), seed=seed)
+        share = self.subsample
+        if share is None:
+            share = max(SUBSAMPLE, 1 / len(corpus.counts))
         for epoch in range(epochs):
-            pairs = corpus.pairs(
-                self.window, self.subsample, self.shrink_windows, seed, epoch
-            )
+            pairs = corpus.pairs(self.window, share, self.shrink_windows, seed, epoch)
             _run_epoch(learner, pairs, (center, context), len(corpus), history)
             if any([callback(history) is True for callback in callbacks]):
                 break
@@ -274,6 +279,8 @@ class SkipGram(WordAnswers, Estimator):
         whole("SkipGram", "epochs", self.epochs, least=0)
         for name, low in (("subsample", 0.0), ("power", -np.inf)):
             value = getattr(self, name)
+            if value is None and name == "subsample":
+                continue
             real = isinstance(value, int | float | np.number)
             if not real or not low <= value < np.inf or value == -np.inf:
                 raise SettingError(
