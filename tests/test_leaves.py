@@ -6,6 +6,7 @@ from scipy import sparse
 
 import wyrm_py as wp
 from wyrm_py import errors
+from wyrm_py.models import SparseLinear
 
 
 def odd_arrays():
@@ -378,3 +379,36 @@ def test_sparse_rows_of_a_wrong_kind_or_shape_are_refused():
         node * 2.0
     with pytest.raises(errors.GraphError, match=r"rows\.dot\(table\)"):
         wp.ParameterNode(np.ones((2, 2))) * node
+
+
+def unsound(form, fault):
+    """Return a matrix (20, 30) whose arrays lead SciPy's loops out of memory."""
+    matrix = sparse.random_array((20, 30), density=0.3, format=form, rng=0)
+    if form == "coo":
+        matrix.coords[1][3] = 10**6
+    elif fault == "index":
+        matrix.indices[3] = 10**6
+    else:
+        matrix.indptr[2] = 10**6
+    return matrix
+
+
+@pytest.mark.parametrize("fault", ["index", "start"])
+@pytest.mark.parametrize("form", ["csr", "csc", "bsr", "coo"])
+@pytest.mark.parametrize(
+    "take",
+    [
+        lambda x: wp.SparseInputNode(x),
+        lambda x: wp.sparse_rows(x, wp.IndexInputNode([0])),
+        lambda x: wp.sample_known(wp.IndexInputNode([0]), x, 2),
+        lambda x: wp.sample_uniform(
+            wp.IndexInputNode([0]), 30, known=x, user=wp.IndexInputNode([0])
+        ),
+        lambda x: wp.data.Interactions.of(x),
+        lambda x: SparseLinear().fit(x, np.arange(20) % 2),
+    ],
+    ids=["leaf", "rows", "known", "sampler", "interactions", "estimator"],
+)
+def test_unsound_matrices_are_refused(take, form, fault):
+    with pytest.raises((errors.DataError, errors.IndexRangeError)):
+        take(unsound(form, fault))

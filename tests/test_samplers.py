@@ -439,18 +439,18 @@ def test_bad_known_rows_are_refused():
         make(item, ROWS, user=user)
     with pytest.raises(DataError, match=r"scipy\.sparse.*ndarray"):
         make(item, ROWS, known=KNOWN.toarray(), user=user)
-    with pytest.raises(ShapeError, match="10 columns.*11"):
+    with pytest.raises(ShapeError, match=r"\(users, 11\).*10"):
         make(item, ROWS + 1, known=KNOWN, user=user)
     with pytest.raises(DataError, match="user 1 knows all 3"):
         full = sparse.csr_array(np.array([[0, 1, 0], [1, 1, 1]]))
         make(item, 3, known=full, user=user)
     broken = KNOWN.copy()
     broken.indptr[2] = 2
-    with pytest.raises(DataError, match="indptr falls"):
+    with pytest.raises(DataError, match="no sound sparse matrix: .*non-decreasing"):
         make(item, ROWS, known=broken, user=user)
     broken = KNOWN.copy()
     broken.indices[0] = -1
-    with pytest.raises(DataError, match=r"outside \[0, 10\)"):
+    with pytest.raises(DataError, match="no sound sparse matrix: .*indices"):
         make(item, ROWS, known=broken, user=user)
     with pytest.raises(ShapeError, match="one user"):
         make(item, ROWS, known=KNOWN, user=wp.IndexInputNode([0, 1]))

@@ -6,17 +6,19 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy import sparse
 
-from wyrm_py.errors import GraphError, SettingError, ShapeError
+from wyrm_py.errors import DataError, GraphError, SettingError, ShapeError
+from wyrm_py.graph.op import Array
 from wyrm_py.leaves import Constant
 from wyrm_py.nodes import Node, apply
+from wyrm_py.ops.gather import kept_rows
 from wyrm_py.ops.sampling import (
     INDEX,
     SamplePopular,
     SampleUniform,
     SampleUpTo,
     alias_tables,
-    known_rows,
     require_counts,
     require_draws,
     require_rows,
@@ -24,6 +26,7 @@ from wyrm_py.ops.sampling import (
 )
 from wyrm_py.ops.warp import SampleWarp, known_sieve
 from wyrm_py.sparse_rows import csr_constants
+from wyrm_py.values import require_inside
 
 
 def sample_uniform(
@@ -196,5 +199,32 @@ def _known(name: str, known: Any, user: Node | None, rows: int) -> list[Node]:
     if user is None:
         return []
     _require_nodes(name, user)
-    starts, members = known_rows(name, known, rows)
+    starts, members = _known_rows(name, known, rows)
     return [user, Constant(starts, INDEX), Constant(members, INDEX)]
+
+
+def _known_rows(name: str, known: Any, rows: int) -> tuple[Array, Array]:
+    """Return (starts, rows) of canonical CSR known positives: checked copies."""
+    if not sparse.issparse(known):
+        raise DataError(
+            f"{name}: `known` must be a scipy.sparse matrix (users, rows), got "
+            f"{type(known).__name__}."
+        )
+    if known.ndim != 2 or known.shape[1] != rows:
+        raise ShapeError(
+            f"{name}: `known` must be of shape (users, {rows}), as rows are drawn from "
+            f"{rows}, got {known.shape}."
+        )
+    require_inside(f"{name}: `known`", known)
+    matrix = sparse.csr_array(known)
+    if not matrix.has_canonical_format:
+        matrix = matrix.copy()  # the caller's stays as it is
+        matrix.sum_duplicates()  # sorts, and leaves each row once
+    counts = np.diff(matrix.indptr)
+    if counts.size and counts.max() >= rows:
+        full = int(np.argmax(counts))
+        raise DataError(
+            f"{name}: user {full} knows all {rows} rows, so none is left to draw. "
+            "Leave that user out of `known`."
+        )
+    return np.array(matrix.indptr, INDEX), kept_rows(matrix.indices, rows)

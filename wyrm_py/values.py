@@ -104,6 +104,8 @@ def as_csr(owner: str, rows: Any) -> Any:
         )
     if rows.dtype.kind not in "fiu":
         raise DTypeError(f"{owner}: takes numbers, got dtype {rows.dtype}.")
+    if rows.format != "csr":  # of CSR rows a fault is named below
+        require_inside(owner, rows)
     try:
         matrix = sparse.csr_array(rows)
     except ValueError as error:
@@ -120,3 +122,16 @@ def as_csr(owner: str, rows: Any) -> Any:
             f"{inside[bad]} in example {row}."
         )
     return matrix
+
+
+def require_inside(owner: str, matrix: Any) -> None:
+    """Raise a DataError where SciPy's native code would leave a matrix's arrays."""
+    try:
+        if matrix.format == "coo":
+            for length, places in zip(matrix.shape, matrix.coords, strict=True):
+                if places.size and (places.min() < 0 or places.max() >= length):
+                    raise ValueError(f"a place is not in [0, {length})")
+        elif matrix.format in ("csr", "csc", "bsr"):
+            matrix.check_format(full_check=True)
+    except ValueError as error:
+        raise DataError(f"{owner} is no sound sparse matrix: {error}.") from None

@@ -23,7 +23,7 @@ from wyrm_py.data.roles import ROLES, Wanted
 from wyrm_py.data.rows import RandomState, as_rows, batch_rows, even_rows, generator
 from wyrm_py.data.tables import events_of
 from wyrm_py.errors import DataError, DTypeError, IndexRangeError, ShapeError
-from wyrm_py.values import as_array
+from wyrm_py.values import as_array, require_inside
 
 if TYPE_CHECKING:  # slow to import: waits until it is asked for
     import pyarrow as pa
@@ -138,6 +138,7 @@ class Interactions:
 
     @classmethod
     def _of_matrix(cls, matrix: Any) -> Interactions:
+        require_inside("Interactions.of: this", matrix)
         entries = matrix.tocoo()
         if len(entries.shape) != 2:
             raise ShapeError(

@@ -7,6 +7,7 @@ import scipy.sparse
 from numpy.typing import ArrayLike, NDArray
 
 from wyrm_py.errors import DataError, ShapeError
+from wyrm_py.values import require_inside
 
 
 def as_vectors(name: str, values: ArrayLike) -> NDArray[np.float32]:
@@ -60,24 +61,11 @@ def as_csr(
             f"{who}: {name} must be a sparse matrix of shape {shape} (users by items), "
             f"got {got}."
         )
-    try:
-        _require_inside(matrix)
-    except ValueError as error:
-        raise DataError(f"{who}: {name} is no sound sparse matrix: {error}.") from None
+    require_inside(f"{who}: {name}", matrix)
     own = scipy.sparse.csr_array(matrix, copy=True)
     own.sum_duplicates()
     own.eliminate_zeros()
     return own
-
-
-def _require_inside(matrix: Any) -> None:
-    """Raise a ValueError where SciPy's native code would leave its arrays."""
-    if matrix.format == "coo":
-        for length, places in zip(matrix.shape, matrix.coords, strict=True):
-            if places.size and (places.min() < 0 or places.max() >= length):
-                raise ValueError(f"a place is not in [0, {length})")
-    elif matrix.format in ("csr", "csc", "bsr"):
-        matrix.check_format(full_check=True)
 
 
 def without(

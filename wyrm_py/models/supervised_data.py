@@ -14,6 +14,7 @@ from sklearn.utils import assert_all_finite, check_array, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 
 from wyrm_py.errors import DataError, DTypeError, ShapeError
+from wyrm_py.values import require_inside
 
 
 def checked_matrix(who: str, X: Any) -> sparse.csr_array:
@@ -24,6 +25,8 @@ def checked_matrix(who: str, X: Any) -> sparse.csr_array:
     DTypeError, DataError
         X is no matrix of finite numbers with rows and columns.
     """
+    if sparse.issparse(X):
+        require_inside(f"{who}: X", X)
     try:
         given = check_array(X, accept_sparse="csr", dtype=np.float32)
     except TypeError as error:

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from wyrm_py.errors import DataError, GraphError, SettingError, ShapeError
 from wyrm_py.graph.op import Array, Op, Spec, require_index
-from wyrm_py.ops.gather import check_rows, kept_rows
+from wyrm_py.ops.gather import check_rows
 
 if TYPE_CHECKING:
     from wyrm_py.engines.native.operands import Operand
@@ -300,42 +300,6 @@ def alias_tables(counts: Array) -> tuple[Array, Array]:
     for rest in small + large:
         share[rest] = 1
     return np.minimum(share * 2.0**32, 2.0**32).astype(np.int64), aliases
-
-
-def known_rows(name: str, known: Any, rows: int) -> tuple[Array, Array]:
-    """Return (starts, rows) of canonical CSR known positives: checked copies."""
-    from scipy import sparse
-
-    if not sparse.issparse(known):
-        raise DataError(
-            f"{name}: `known` must be a scipy.sparse matrix (users, rows), got "
-            f"{type(known).__name__}."
-        )
-    matrix = sparse.csr_array(known)
-    if matrix.shape[1] != rows:
-        raise ShapeError(
-            f"{name}: `known` has {matrix.shape[1]} columns, but rows are drawn "
-            f"from {rows}."
-        )
-    counts = np.diff(matrix.indptr)
-    members = matrix.indices
-    beyond = members.size and (members.min() < 0 or members.max() >= rows)
-    if (counts < 0).any() or beyond:
-        raise DataError(
-            f"{name}: `known` is no valid CSR matrix: its indptr falls, or an index "
-            f"is outside [0, {rows})."
-        )
-    if not matrix.has_canonical_format:
-        matrix = matrix.copy()  # the caller's stays as it is
-        matrix.sum_duplicates()  # sorts, and leaves each row once
-        counts = np.diff(matrix.indptr)
-    if counts.size and counts.max() >= rows:
-        full = int(np.argmax(counts))
-        raise DataError(
-            f"{name}: user {full} knows all {rows} rows, so none is left to draw. "
-            "Leave that user out of `known`."
-        )
-    return np.array(matrix.indptr, INDEX), kept_rows(matrix.indices, rows)
 
 
 def require_rows(name: str, rows: Any) -> int:
