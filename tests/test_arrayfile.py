@@ -371,6 +371,14 @@ def test_a_newer_format_asks_for_an_update(tmp_path):
         read_arrays(path)
 
 
+@pytest.mark.parametrize("number", [np.inf, np.nan, 0, -1, 1.5, True, "1", None, [1]])
+def test_a_format_is_a_whole_number(tmp_path, number):
+    manifest = {"format": number, "library": "1", "tensors": {}, "metadata": {}}
+    path = _write_raw(tmp_path / "file", {"__metadata__": _entry(manifest)})
+    with pytest.raises(errors.CorruptCheckpointError, match="not one of wyrm_py"):
+        read_arrays(path)
+
+
 @pytest.mark.parametrize("call", ["write", "fsync", "replace", "open"])
 def test_a_failing_disk_leaves_the_old_file(tmp_path, monkeypatch, call):
     path = _small(tmp_path / "file")

@@ -280,7 +280,9 @@ def _manifest(source: Path, entry: Any) -> dict[str, Any]:
         raise _corrupt(source, "its manifest is damaged")
     try:
         manifest: dict[str, Any] = json.loads(text)
-        version, library = int(manifest["format"]), str(manifest["library"])
+        version, library = manifest["format"], str(manifest["library"])
+        if type(version) is not int or version < 1:
+            raise ValueError("a whole number from 1 is required")
         if version <= _FORMAT:
             for listed in manifest["tensors"].values():
                 _ = listed["dtype"], listed["shape"], listed["sha256"]

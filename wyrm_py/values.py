@@ -62,8 +62,8 @@ def as_floats(owner: str, value: Any, dtype: np.dtype[Any]) -> Array:
         return np.ascontiguousarray(array, dtype=dtype).reshape(array.shape)
 
 
-def as_rows(owner: str, value: Any) -> Array:
-    """Return row numbers as int64, or raise a typed error."""
+def as_integers(owner: str, value: Any) -> Array:
+    """Return row numbers as a new int64 array, or raise a typed error."""
     array = as_array(owner, value)
     if array.size == 0 and array.dtype.kind == "f":
         array = array.astype(INDEX)  # an empty list is float64 in NumPy
@@ -72,15 +72,21 @@ def as_rows(owner: str, value: Any) -> Array:
             f"{owner}: row numbers must be integers, got dtype {array.dtype}. "
             "Convert with `.astype(np.int64)`?"
         )
+    if array.size and array.max() > np.iinfo(INDEX).max:
+        raise IndexRangeError(f"{owner}: row number {array.max()} is beyond int64.")
+    return array.astype(INDEX, order="C")
+
+
+def as_rows(owner: str, value: Any) -> Array:
+    """Return row numbers of at least zero as a new int64 array."""
+    array = as_integers(owner, value)
     if array.size and array.min() < 0:
         bad = int(np.flatnonzero(array.reshape(-1) < 0)[0])
         raise IndexRangeError(
             f"{owner}: row numbers must not be negative, got "
             f"{array.reshape(-1)[bad]} at position {bad}."
         )
-    if array.size and array.max() > np.iinfo(INDEX).max:
-        raise IndexRangeError(f"{owner}: row number {array.max()} is beyond int64.")
-    return array.astype(INDEX, order="C")
+    return array
 
 
 def fit_shape(owner: str, array: Array, shape: tuple[int, ...]) -> Array:

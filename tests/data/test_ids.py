@@ -250,6 +250,12 @@ def test_no_id_stands_for_code_minus_one():
             IdMap(["a", "b"]).take(codes)
 
 
+@pytest.mark.parametrize("codes", [[0.5], ["0"], [None], [True], [2**63]])
+def test_codes_are_integers(codes):
+    with pytest.raises((DTypeError, IndexRangeError), match="IdMap.take"):
+        IdMap(["a", "b"]).take(codes)
+
+
 def test_copies_do_not_grow_with_the_map():
     table = IdMap(["a", "b"])
     shallow, deep = copy.copy(table), copy.deepcopy(table)

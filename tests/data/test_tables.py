@@ -168,6 +168,25 @@ def test_bad_values_of_dataframes_are_named_with_their_row(columns, error, messa
         Interactions.of(pandas.DataFrame(frame), weight="w")
 
 
+def test_columns_of_one_name_are_refused():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame([[1, 2, 3, 4]], columns=["user", "item", "x", "x"])
+    with pytest.raises(DataError, match="'x' 2 times"):
+        Interactions.of(frame)
+
+
+def test_masked_arrays_are_refused():
+    masked = np.ma.array([[1, 2], [3, 4]], mask=[[0, 1], [0, 0]])
+    for pairs in masked, masked.astype(float):
+        with pytest.raises(DataError, match="masked"):
+            Interactions.of(pairs)
+
+
+def test_numbers_beyond_floats_are_no_ratings():
+    with pytest.raises(DataError, match="ratings must be numbers, found '1000"):
+        Interactions.of([(1, 2, 10**400)])
+
+
 def test_interactions_go_to_dataframes_and_come_back():
     data = Interactions(["b", "a"], [7, 8], [1, 2], [3, 4], [0.5, 1])
     for again in (

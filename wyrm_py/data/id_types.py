@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from wyrm_py.data.hash_table import Keys, Texts
 from wyrm_py.errors import DataError, DTypeError, ShapeError
+from wyrm_py.values import as_array
 
 Ids = Sequence[Any] | ArrayLike
 
@@ -72,13 +73,13 @@ def to_keys(who: str, ids: Ids) -> Typed:
     ShapeError
         They are not in one dimension.
     DataError
-        One is longer than `LONGEST`.
+        One is longer than `LONGEST`, or the array masks some.
     """
     if isinstance(ids, str | bytes) or not hasattr(ids, "__len__"):
         raise DTypeError(f"{who} must be an array or a list, got {ids!r}.")
     if isinstance(ids, list | tuple):
         return _listed(who, ids)
-    array = np.asarray(ids)
+    array = as_array(who, ids)
     if array.ndim != 1:
         raise ShapeError(
             f"{who} in one dimension are required, got shape {array.shape}."

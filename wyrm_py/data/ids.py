@@ -20,12 +20,12 @@ from wyrm_py.errors import (
     IndexRangeError,
     UnknownIdError,
 )
+from wyrm_py.values import as_integers
 
 MOST_IDS = 2**31 - 1
 """Codes fit into int32."""
 
 _BLOCK = 1 << 15  # ids looked up at a time: their temporaries stay in the cache
-_PADDING = np.zeros(hash_table.PAD, np.uint8)
 _COMPARED = 20_000  # ids looked through for similar ones, to answer at once
 
 
@@ -101,10 +101,10 @@ class IdMap:
 
         Raises
         ------
-        IndexRangeError
-            A code is out of range.
+        DTypeError, IndexRangeError
+            These are no integers, or one is out of range.
         """
-        wanted = np.asarray(codes, np.int64)
+        wanted = as_integers("IdMap.take", codes)
         if wanted.size and not -1 <= wanted.min() <= wanted.max() < len(self):
             raise IndexRangeError(
                 f"IdMap.take: codes of {self.kind}s must be in [-1, {len(self)}), got "
@@ -327,7 +327,7 @@ class IdMap:
         new = new[fresh]
         if new.texts is not None:
             edges = self._edges.held[-1] + np.cumsum(new.texts.ends - new.texts.starts)
-            content = np.append(new.texts.content(), _PADDING)
+            content = np.append(new.texts.content(), np.zeros(hash_table.PAD, np.uint8))
             self._arena.extend(content, after=len(self._arena) - hash_table.PAD)
             self._edges.extend(edges)
         self._bits.extend(new.bits)

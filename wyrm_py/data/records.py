@@ -135,7 +135,7 @@ def _numbers(who: str, role: str, values: Sequence[Any], first: int) -> Any:
     """Return float64 numbers, NaN for None; texts of numbers are read."""
     try:
         return np.array(values, np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         row = next(k for k, value in enumerate(values) if not _is_float(value))
         raise DataError(
             f"{who}: {role}s must be numbers, found {shorten(values[row])} in row "
@@ -146,7 +146,7 @@ def _numbers(who: str, role: str, values: Sequence[Any], first: int) -> Any:
 def _is_float(value: Any) -> bool:
     try:
         np.array(value, np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return False
     return np.ndim(value) == 0
 

@@ -53,10 +53,17 @@ def columns_of(who: str, data: Any, wanted: dict[str, Wanted]) -> dict[str, Any]
         A column is not there.
     DTypeError
         The data is no table, or a column is of mixed types.
+    DataError
+        Two columns have one name.
     """
     import narwhals
 
-    frame = narwhals.from_native(_native(data), pass_through=True)
+    try:
+        frame = narwhals.from_native(_native(data), pass_through=True)
+    except narwhals.exceptions.DuplicateError as error:
+        raise DataError(
+            f"{who}: each column needs a name of its own: {error}"
+        ) from None
     if isinstance(frame, narwhals.LazyFrame):
         frame = frame.collect()
     if not isinstance(frame, narwhals.DataFrame):
