@@ -74,7 +74,7 @@ class SequenceRecommender(HistoryAnswers, Estimator):
     learned_ : dict of arrays
         All parameters by name, and the optimizer's state.
     history_ : History
-        Not kept in files.
+        Of the last training.
 
     Notes
     -----
