@@ -1,10 +1,8 @@
 """Online learning of recommenders: streams, growth, readers in other processes."""
 
 import pickle
-import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -223,117 +221,40 @@ def test_a_stream_that_begins_anew_keeps_its_state_unless_the_model_was_fitted(
     assert len(again.user_vectors_) == 50
 
 
-# -- readers -------------------------------------------------------------------
-
-TRAINER = """
-import sys, time
-import numpy as np
-import wyrm_py as wp
-from wyrm_py.models import FactorizationRecommender
-model = FactorizationRecommender(loss="bpr", width=8, random_state=0)
-print(model.publish(sys.argv[1] or None), flush=True)
-number = 0
-for line in sys.stdin:
-    users = np.repeat(np.arange(number, number + 100), 10)
-    model.partial_fit(wp.data.Events(users, users % 70 + number // 100))
-    number += 100
-    print(len(model.users_), len(model.items_), *model.recommend(3, 5).ids, flush=True)
-"""
-
-
-class Trainer:
-    """A process that learns when asked and says what it then recommends."""
-
-    def __init__(self, path=""):
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", TRAINER, str(path)],
-            text=True,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-        self.address = self.process.stdout.readline().strip()
-
-    def ask(self):
-        self.process.stdin.write("\n")
-        self.process.stdin.flush()
-        return [int(word) for word in self.process.stdout.readline().split()]
-
-    def end(self, how=None):
-        if how is None:
-            self.process.stdin.close()
-        else:
-            self.process.send_signal(how)
-        self.process.wait(timeout=20)
-        self.process.stdin.close()
-        self.process.stdout.close()
-
-
-@pytest.mark.parametrize("how", [None, signal.SIGKILL])
-def test_another_process_answers_while_the_trainer_learns(tmp_path, how):
-    before = set(Path("/dev/shm").iterdir())
-    path = tmp_path / "live"
-    trainer = Trainer(path)
-    assert trainer.address == str(path)
-    trainer.ask()
-    reader = FactorizationRecommender.attach(path)
-    for _ in range(3):
-        users, items, *best = trainer.ask()
-        assert list(reader.recommend(3, 5).ids) == best
-        assert (len(reader.users_), len(reader.items_)) == (users, items)
-        assert reader.predict([users - 1], [3]).shape == (1,)
-    with pytest.raises(ValueError, match="read-only"):
-        reader.user_vectors_[0] = 1
-    with pytest.raises(errors.SettingError, match="read from another process"):
-        reader.publish()
-    copied = pickle.loads(pickle.dumps(reader))
-    trainer.end(how)
-    assert list(copied.recommend(3, 5).ids) == best  # of its own
-    with pytest.raises(errors.StaleParameterError, match="its trainer has ended"):
-        reader.recommend(3)
-    with pytest.raises(errors.StaleParameterError, match="its trainer has ended"):
-        FactorizationRecommender.attach(path)
-    assert set(Path("/dev/shm").iterdir()) <= before
-    assert not path.exists()
-    assert path.is_symlink() == (how is not None)  # leads nowhere
-
-
-def test_without_a_path_a_killed_trainer_leaves_nothing_at_all():
-    trainer = Trainer()
-    trainer.ask()
-    reader = FactorizationRecommender.attach(trainer.address)
-    assert len(reader.users_) == 100
-    trainer.end(signal.SIGKILL)
-    with pytest.raises(errors.StaleParameterError):
-        reader.recommend(3)
-
-
-def test_readers_follow_tables_that_moved_and_a_link_that_is_replaced(tmp_path):
-    model = FactorizationRecommender(loss="bpr", width=4, random_state=0)
-    model.begin_stream(reserved=1024)
-    path = tmp_path / "live"
-    model.publish(path)
-    reader = FactorizationRecommender.attach(path)
-    users = np.arange(5000)
-    model.partial_fit(wp.data.Events(users, users % 10))
-    assert np.array_equal(reader.recommend([4999]).ids, model.recommend([4999]).ids)
-    assert reader.user_vectors_.shape == (5000, 4)
-    model.publish(path)  # anew
-    with pytest.raises(errors.StaleParameterError):
-        reader.recommend([4999])
-    assert len(FactorizationRecommender.attach(path).users_) == 5000
-    del model
-    assert not path.is_symlink()
-
-
-def test_what_is_no_published_model_is_refused(tmp_path):
-    path = tmp_path / "other"
-    path.write_text("hello")
-    for wrong in (path, tmp_path / "nothing", "/proc/1/fd/0", "/proc/self/fd/0"):
-        with pytest.raises(errors.StaleParameterError, match="attach"):
-            FactorizationRecommender.attach(wrong)
-
-
 # -- errors --------------------------------------------------------------------
+
+
+def test_a_chunk_without_weight_is_as_if_it_were_not_there():
+    users, items = np.arange(20) % 5, np.arange(20) % 7
+    weights = np.arange(20) % 2
+    found = [
+        FactorizationRecommender(loss="bpr", width=4, random_state=0).partial_fit(
+            wp.data.Interactions(users, items, weights=weights), chunk_size=size
+        )
+        for size in (1, 20)
+    ]
+    assert all(map(np.array_equal, *map(tables, found)))
+    assert np.isfinite(found[0].progress_.loss.mean)
+
+
+def test_users_of_events_that_were_refused_have_rows_like_all_others():
+    model = learned(([1, 2], [2, 3]), width=4)
+    users = np.arange(3000)
+    with pytest.raises(errors.DTypeError, match="items"):
+        model.partial_fit(wp.data.Events(users, [f"i{user}" for user in users]))
+    assert np.isfinite(model.predict(users, np.full(3000, 2))).all()
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, "today"])
+def test_what_is_no_seed_is_refused(seed):
+    with pytest.raises(errors.SettingError, match="random_state"):
+        learned(([1], [2]), random_state=seed)
+
+
+def test_hashed_users_cannot_be_listed():
+    model = learned(([1], [2]), begin={"user_buckets": 16})
+    with pytest.raises(errors.SettingError, match="hashed"):
+        _ = model.user_ids_
 
 
 def test_what_cannot_be_learned_online_is_refused():
@@ -351,51 +272,3 @@ def test_what_cannot_be_learned_online_is_refused():
     rated = (*taste_events(3000), np.arange(3000.0))
     with pytest.raises(errors.DivergenceError):
         learned(rated, loss="squared", optimizer="sgd", learning_rate=1e9)
-
-
-# -- lines ---------------------------------------------------------------------
-
-LEARN = """
-import sys
-from wyrm_py.models import FactorizationRecommender
-from wyrm_py.models.learn_lines import learn_lines
-
-def report(progress):
-    print(progress.events, flush=True)
-
-model = FactorizationRecommender(loss="bpr", width=4, random_state=0)
-learn_lines(model, sys.stdin.buffer, sys.argv[1], every=100, report=report)
-print("end", flush=True)
-"""
-
-
-def test_lines_are_learned_reported_and_saved(tmp_path):
-    lines = "".join(f"u{k % 30},i{k % 7}\n" for k in range(1050))
-    path = tmp_path / "model.wyrm"
-    done = subprocess.run(
-        [sys.executable, "-c", LEARN, path], input=lines, text=True, stdout=-1
-    )
-    reported = [str(100 * k) for k in range(1, 11)]
-    assert done.stdout.split() == [*reported, "1050", "end"]
-    model = FactorizationRecommender.load(path)
-    assert sorted(model.items_.ids) == [f"i{k}" for k in range(7)]
-    assert len(model.recommend("u3", n=3).ids) == 3
-
-
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, -signal.SIGINT)]
-)
-def test_a_signal_saves_and_has_its_usual_effect(tmp_path, number, code):
-    path = tmp_path / "model.wyrm"
-    with subprocess.Popen(
-        [sys.executable, "-c", LEARN, path],
-        **{"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True},
-        stderr=subprocess.DEVNULL,
-    ) as learner:
-        learner.stdin.write("".join(f"{k % 30},{k % 7}\n" for k in range(100_000)))
-        learner.stdin.flush()
-        assert learner.stdout.readline() == "100\n"
-        learner.send_signal(number)
-        assert learner.wait(timeout=30) == code
-        assert "end" not in learner.stdout.read()
-    assert len(FactorizationRecommender.load(path).items_) == 7

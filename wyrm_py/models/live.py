@@ -18,8 +18,9 @@ from wyrm_py.parameters import HogwildParameter
 class Publisher:
     """Writes what is new in a trainer into a log."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, trainer: OnlineTrainer) -> None:
         self.log = Publication()
+        trainer.seen.begin_news()  # earlier readers had it from another log
         settings = model.get_params(deep=False).items()  # no optimizer: it only reads
         plain = str, int, float, type(None)
         self._settings = {name: v for name, v in settings if isinstance(v, plain)}

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Callable, Mapping
 from typing import Any, Self
 
@@ -26,6 +25,7 @@ from wyrm_py.models.online_trainer import TABLES, OnlineSettings, OnlineTrainer
 from wyrm_py.models.progressive import Progress
 from wyrm_py.models.publication import Subscription
 from wyrm_py.models.seen_log import SeenLog
+from wyrm_py.parallel.fit import seed_of
 
 _OWN = ("_trainer", "_publisher", "_reader", "_shown")
 """Attributes that belong to one process: no copy or file has them."""
@@ -101,6 +101,7 @@ class Online(Newcomers):
         SettingError
             A setting is impossible, or does not go with the model.
         """
+        self._require_own("begin_stream")
         settings = OnlineSettings(
             window, candidates, half_life, user_buckets, record_seen, reserved
         )
@@ -141,6 +142,7 @@ class Online(Newcomers):
         SharedMemoryFullError
             There is no room for more rows.
         """
+        self._require_own("partial_fit")
         trainer = self._ready()
         try:
             for events in stream(source, **columns):
@@ -179,7 +181,7 @@ class Online(Newcomers):
     def _new_trainer(self, settings: OnlineSettings) -> OnlineTrainer:
         loss, (state, counts) = self._checked_loss(), self._keep_stream()
         self._require_online(loss)
-        seed = self.random_state
+        seed = seed_of(self.random_state)
         known: Any = self if hasattr(self, "items_") else None
         users: IdMap | HashedIds = IdMap(kind="user")
         if known is not None:
@@ -201,7 +203,7 @@ class Online(Newcomers):
             scale=self.initial_scale,
             max_tries=self.max_tries,
             n_jobs=self.n_jobs,
-            seed=secrets.randbits(63) if seed is None else seed,
+            seed=seed,
             mean=getattr(known, "mean_", 0.0),
             mean_count=counts.get("mean_count", ratings),
             settings=settings,
@@ -297,17 +299,14 @@ class Online(Newcomers):
         OSError
             The link cannot be made.
         """
-        if self._reader is not None:
-            raise SettingError(
-                "publish: this model is read from another process. Attach to that one."
-            )
+        self._require_own("publish")
         trainer = self._ready()
-        self._publisher = Publisher(self)
-        self._publisher.follow(trainer)
-        if path is None:
-            return self._publisher.log.place
-        self._publisher.log.link(path)
-        return os.fspath(path)
+        publisher = Publisher(self, trainer)
+        publisher.follow(trainer)
+        if path is not None:
+            publisher.log.link(path)
+        self._publisher = publisher  # the one before ends, with its link
+        return publisher.log.place if path is None else os.fspath(path)
 
     @classmethod
     def attach(cls, path: str | os.PathLike[str]) -> Self:
@@ -334,6 +333,14 @@ class Online(Newcomers):
         model._reader = reader
         reader.show(model)
         return model
+
+    def _require_own(self, who: str) -> None:
+        """Raise a SettingError for a model that another process trains."""
+        if self._reader is not None:
+            raise SettingError(
+                f"{who}: this model is read from another process, which trains it. "
+                "`save` it and `load` the file for a model of your own."
+            )
 
     def _require_fitted(self, who: str) -> None:
         if self._reader is not None:

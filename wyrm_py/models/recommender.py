@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from wyrm_py.data.ids import IdMap
 from wyrm_py.data.interactions import Interactions
+from wyrm_py.data.rows import generator
 from wyrm_py.errors import DataError, SettingError
 from wyrm_py.evaluation import ranking_metrics
 from wyrm_py.leaves import ParameterNode, SparseInputNode
@@ -85,7 +86,7 @@ class FactorizationRecommender(Online):
     seen_ : Seen
         What `recommend` leaves out.
     history_ : History
-        Not kept in files.
+        Of the last `fit`.
 
     Notes
     -----
@@ -162,6 +163,7 @@ class FactorizationRecommender(Online):
         DivergenceError
             The learning rate is too high for the data.
         """
+        self._require_own("fit")
         loss = self._checked_loss()
         optimizer = self._make_optimizer(loss.optimizer)
         data = with_ratings(Interactions.of(interactions), y)
@@ -207,7 +209,7 @@ class FactorizationRecommender(Online):
         self, data: Interactions, user_features: Any, item_features: Any, events: Any
     ) -> Model:
         """Return random vectors and zero biases, and features checked."""
-        rng = np.random.default_rng(self.random_state)
+        rng = generator("fit", self.random_state)
 
         def table(rows: int, scale: float, name: str) -> ParameterNode:
             values = rng.standard_normal((rows, self.width), np.float32)
@@ -271,7 +273,8 @@ class FactorizationRecommender(Online):
             )
         for setting in ("initial_scale", "popularity_power"):
             given = getattr(self, setting)
-            if not 0 <= given < np.inf:
+            number = isinstance(given, int | float | np.number)
+            if not number or not 0 <= given < np.inf:
                 raise SettingError(
                     f"{name}: {setting} must be zero or more, got {given!r}."
                 )

@@ -66,11 +66,18 @@ class SeenLog:
         return starts, keys & _ITEM
 
     def news(self) -> Keys:
-        """Return what came since the last call, as `keys`, in no order; first all."""
+        """Return what came since the last call or `begin_news`, all of it at first.
+
+        As `keys`, but in no order.
+        """
         before, self._journal = self._journal, []
         if before is None:
             return self.keys()
         return np.concatenate([np.empty(0, np.int64), *before])
+
+    def begin_news(self) -> None:
+        """Have `news` begin with all of it again."""
+        self._journal = None
 
     def whole(self) -> Seen:
         """Return all of it in the form that files have."""
@@ -82,6 +89,10 @@ class SeenLog:
         while len(self._runs) > 1:
             self._merge()
         return self._runs[0] if self._runs else np.empty(0, np.int64)
+
+    def counts(self, n_items: int) -> NDArray[np.int64]:
+        """Return how many users have met each item, shape (n_items,)."""
+        return self.whole().counts(n_items)
 
     def csr(self, n_items: int) -> scipy.sparse.csr_array:
         """Return a matrix of ones, shape (U, n_items)."""
