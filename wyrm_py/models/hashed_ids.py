@@ -77,6 +77,11 @@ class HashedIds:
         """Return the rows of ids: every id has one."""
         return self.codes(ids)
 
+    @property
+    def ids(self) -> NDArray[Any]:
+        """Refuse: see `take`."""
+        return self.take(np.arange(0))
+
     def take(self, codes: Any) -> NDArray[Any]:
         """Refuse: a row does not tell whose it is.
 

@@ -6,6 +6,7 @@ each event, so that results do not depend on how the stream is cut into chunks.
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -164,8 +165,11 @@ class OnlineTrainer:
                 "partial_fit: the squared loss learns ratings, got events without. "
                 "Give (user, item, rating), or take another loss."
             )
-        rows, columns = self.users.add(users), self.items.add(items)
-        self._grow()
+        rows = self.users.add(users)
+        try:
+            columns = self.items.add(items)
+        finally:  # a user whose item was refused has a row, too
+            self._grow()
         for part in self._parts(len(rows)):
             given = None if ratings is None else np.asarray(ratings)[part]
             some = None if weights is None else np.asarray(weights)[part]
@@ -263,7 +267,8 @@ class OnlineTrainer:
         progress, candidates = self.progress, self.settings.candidates
         progress.users, progress.items = len(self.users), len(self.items)
         loss = learned.loss()
-        progress.loss.add(np.full(learned.examples, loss))
+        if not math.isnan(loss):  # of a chunk without weight
+            progress.loss.add(np.full(learned.examples, loss))
         if self._wins is not None:
             share = 0.5 + 0.5 / candidates * learned.watched[self._wins]
             progress.auc.add(share)

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from wyrm_py.data.columns import take_columns
 from wyrm_py.engines.plan import Plan, require_optimizer
-from wyrm_py.errors import SettingError
+from wyrm_py.errors import DataError, SettingError
 from wyrm_py.leaves import ParameterNode, require_node, require_nodes
 from wyrm_py.nodes import Node
 from wyrm_py.optim import Optimizer
@@ -126,6 +126,11 @@ def fit(
     mean_weight = 1.0
     if weights is not None:
         weighted = weigh(loss, weights, total, batch is not None)
+        if weighted.mean == 0:
+            raise DataError(
+                "fit: all weights are zero, so there is nothing to learn. Give at "
+                "least one example a weight above zero."
+            )
         plan = Plan.training(weighted.loss, parameters)
         columns[weighted.column.leaf] = weighted.column
         mean_weight = weighted.mean

@@ -6,6 +6,7 @@ come, in their order, while tables grow between the calls and under running work
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -65,7 +66,7 @@ class Learned:
                 "Lower the learning rate, or look for a division or a logarithm of "
                 "zero."
             )
-        return float(total / self._weight)
+        return float(total / self._weight) if self._weight else math.nan
 
 
 class Learner:
@@ -167,7 +168,8 @@ class Learner:
         ----------
         inputs : {node: column} for every input under the loss, as for `fit`; any
             number of examples, at least one
-        weights : (N,) finite numbers >= 0, as for `fit`; the mean is then weighted
+        weights : (N,) finite numbers >= 0, as for `fit`; the mean is then weighted,
+            and NaN where all of them are zero
 
         Raises
         ------

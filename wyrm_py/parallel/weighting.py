@@ -34,8 +34,8 @@ def weigh(loss: Node, weights: Any, examples: int, batched: bool) -> Weighted:
     Raises
     ------
     DataError, DTypeError, ShapeError
-        Unless there is one finite number not below zero an example, and one above
-        zero; or if batches have a single loss, which no weight of an example fits.
+        Unless there is one finite number not below zero an example; or if batches
+        have a single loss, which no weight of an example fits.
     """
     array = _checked(weights, examples)
     shape = [1] * len(loss.shape)
@@ -64,11 +64,6 @@ def _checked(weights: Any, examples: int) -> Array:
         raise DataError(
             "fit: weights must be finite and not below zero, got "
             f"{array[bad[0]]} for example {bad[0]}. Nothing was changed."
-        )
-    if not array.any():
-        raise DataError(
-            "fit: all weights are zero, so there is nothing to learn. Give at least "
-            "one example a weight above zero."
         )
     return array
 
