@@ -78,7 +78,7 @@ def test_wrong_use_is_refused(fitted):
         FactorizationRecommender().fold_in(["i1"])
     with pytest.raises(UnknownIdError, match="'i99'"):
         fitted.fold_in(["i1", "i99"])
-    with pytest.raises(DataError, match="at least one"):
+    with pytest.raises(DataError, match="predict_history: a history of at least one"):
         fitted.predict_history([])
     model = FactorizationRecommender("squared", 4, epochs=1).fit(rated())
     with pytest.raises(DataError, match="ratings of the items are required"):

@@ -71,6 +71,7 @@ def test_a_mapped_file_with_damaged_content_answers_or_says_so(tmp_path, seed, f
         lambda found: found.predict(users[:50], items[:50]),
         lambda found: found.metrics(Interactions(users[:30], items[:30])),
         lambda found: found.item_index_vectors("cosine"),
+        lambda found: found.recommend_history(items[:3]),
     ):
         try:
             with np.errstate(all="ignore"):

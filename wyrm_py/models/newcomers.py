@@ -179,6 +179,11 @@ class Newcomers(Answers, Estimator):
         if loss.is_explicit and ratings is None:
             raise DataError(f"{who}: the ratings of the items are required.")
         codes = self.items_.require(items, who)
+        if len(codes) == 0:
+            raise DataError(
+                f"{who}: a history of at least one item is required, got none. Of a "
+                "user who has met nothing only features can tell: see `recommend`."
+            )
         catalogue = np.arange(len(self.items_))
         data = Interactions.from_codes(
             *(np.zeros(len(codes), np.int64), codes, ratings),
@@ -196,7 +201,7 @@ class Newcomers(Answers, Estimator):
             ParameterNode(self.item_vectors_, trainable=False),
             ParameterNode(self.item_biases_[:, None], trainable=False),
         )
-        counts = np.bincount(self.seen_.items, minlength=len(catalogue))
+        counts = self.seen_.counts(len(catalogue))
         node, inputs = loss_and_inputs(loss, Model(user, frozen), data, counts, self)
         fit(
             node,

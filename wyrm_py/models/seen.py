@@ -45,6 +45,12 @@ class Seen(NamedTuple):
             raise _damaged("metrics") from error
         return matrix
 
+    def counts(self, n_items: int) -> NDArray[np.int64]:
+        """Return how many users have met each item, shape (n_items,)."""
+        if len(self.items) and not 0 <= self.items.min() <= self.items.max() < n_items:
+            raise _damaged("fold_in")
+        return np.bincount(self.items, minlength=n_items)
+
     def of_users(self, users: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return starts and items of some users, none for other codes than theirs."""
         known = (users >= 0) & (users < len(self.starts) - 1)
