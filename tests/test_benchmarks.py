@@ -2,6 +2,7 @@
 
 import importlib
 import io
+import json
 from pathlib import Path
 
 import numpy as np
@@ -82,3 +83,57 @@ def test_networks_have_sections_and_verdicts(part):
     table = part("table").markdown(recorder, found, load=0.0, quick=False)
     assert "| PyTorch |  | 360,000 (360,000-360,000) |" in table
     assert "| AUC |" not in table  # columns that stay empty are left out
+
+
+def test_the_readme_has_a_line_of_what_was_measured_on_both_sides(part):
+    readme = part("readme")
+    measured = {
+        "failure": None,
+        "cpu_ns_per_example": 100.0,
+        "auc": 0.9,
+        "precision_at_10": 0.1,
+        "extra": {
+            "accuracy": 0.85,
+            "cpu_s": 30.0,
+            "events_per_s": 500_000,
+            "held_out_loss": 2.5,
+            "recall_at_20": 0.15,
+            "recommend_ms": 0.5,
+        },
+    }
+    records = []
+    for line in readme.LINES:
+        theirs = dict(line.theirs)
+        system = theirs.pop("system")
+        ours = measured | {"name": line.name, "system": line.system}
+        records.append(ours | {"config": line.ours})
+        peer = measured | {"name": line.name, "system": system, "config": theirs}
+        records.append(peer | {"cpu_ns_per_example": 4_000.0})
+    text = "\n".join(map(json.dumps, records))
+    rows = readme.headline(readme.Results(text))
+    assert [row[0] for row in rows] == [line.task for line in readme.LINES]
+    assert rows[0][1] == "100 ns an example, AUC 0.900, precision@10 0.100"
+    assert rows[3][2] == "PyTorch: 4,000 ns an example, AUC 0.900, in batches of 256"
+    assert rows[6][1] == "500,000 events/s"
+    records[1]["failure"] = "cannot be installed"
+    text = "\n".join(map(json.dumps, records))
+    assert len(readme.headline(readme.Results(text))) == len(rows) - 1
+
+
+def test_the_speed_up_of_two_workers_is_by_wall_and_by_cpu_time(part):
+    readme = part("readme")
+    one = {
+        **{"name": "synthetic", "system": "wyrm_py", "failure": None, "auc": 0.92},
+        **{"cpu_ns_per_example": 100.0, "wall_ns_per_example": 100.0},
+        "config": {
+            **{"optimizer": "sgd", "workers": 1},
+            **{"engine": "native", "negatives": "uniform"},
+        },
+    }
+    config = {"optimizer": "sgd", "workers": 2, "backend": "threads"}
+    two = one | {"config": config, "auc": 0.9185}
+    two |= {"cpu_ns_per_example": 125.0, "wall_ns_per_example": 80.0}
+    results = readme.Results("\n".join(map(json.dumps, [one, two])))
+    ((_, workers, times, *figures),) = readme.scaling(results)
+    assert (workers, times) == ("sgd, two threads", "100 ns, 80 ns")
+    assert figures == ["1.25x", "1.60x", "-0.0015"]

@@ -1,4 +1,4 @@
-"""Writes the results as the Markdown table that the README quotes."""
+"""Writes the results as the Markdown table that docs/benchmarks.md is."""
 
 from __future__ import annotations
 
