@@ -36,6 +36,7 @@ from wyrm_py.ops.shape import ShapeMethods
 from wyrm_py.ops.softmax import SoftmaxMethods
 
 if TYPE_CHECKING:
+    from wyrm_py.engines.native.printed import Printed
     from wyrm_py.engines.plan import Backward
     from wyrm_py.leaves import LeafNode, ParameterNode
     from wyrm_py.ops.methods import Value
@@ -97,6 +98,7 @@ class Node(
         "_backward",
         "_gradient",
         "_order",
+        "_printed",
         "_tick",
         "_value",
         "application",
@@ -114,6 +116,7 @@ class Node(
         self._gradient: Array | RowArrays | None = None
         self._order: list[Application] | None = None
         self._backward: Backward | None = None
+        self._printed: Printed | None = None
         self._tick = 0
 
     # -- what a node is ---------------------------------------------------

@@ -1,11 +1,15 @@
 """`evaluate` against the same node fed by hand, row by row."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 from scipy import sparse
 
 import wyrm_py as wp
-from wyrm_py.errors import GraphError, SettingError, ShapeError
+from wyrm_py.engines.native import printed as printed_module
+from wyrm_py.errors import GraphError, IndexRangeError, SettingError, ShapeError
 from wyrm_py.parallel import evaluate as evaluate_module
 
 COUNT = 23
@@ -94,6 +98,68 @@ def test_trained_values_are_used():
     model.users.set_value(0.0)
     after = wp.evaluate(model.score, model.inputs)
     assert (after == 0.5).all() and not (before == 0.5).any()
+
+
+@pytest.fixture
+def printings(monkeypatch):
+    """Return a list that gets an entry whenever an evaluation is printed."""
+    made, generate = [], printed_module.generate
+
+    def counted(*given):
+        made.append(given)
+        return generate(*given)
+
+    monkeypatch.setattr(printed_module, "generate", counted)
+    return made
+
+
+def test_printed_once_until_something_changes(printings):
+    model = Model()
+    wide = model.inputs | {model.item: model.inputs[model.item].astype(np.int64)}
+    few = {leaf: column[:3] for leaf, column in wide.items()}
+
+    def check(inputs, batch, count):
+        found = wp.evaluate(model.score, inputs, batch_size=batch)
+        wanted = model.by_hand(model.score)[: len(found)]
+        np.testing.assert_allclose(found.ravel(), wanted.ravel(), rtol=2e-6)
+        assert len(printings) == count
+
+    for inputs, batch, count in (
+        (wide, None, 1),
+        (few, None, 1),
+        (model.inputs, None, 2),  # row numbers of 32 bits
+        (model.inputs, 5, 3),
+        (model.inputs, 7, 3),
+    ):
+        check(inputs, batch, count)
+    model.items.set_value(model.items.value * 2)
+    check(model.inputs, 7, 3)
+    model.items.move(wp.HogwildParameter(model.items.value * 2))  # other memory
+    check(model.inputs, 7, 4)
+    check(model.inputs, 7, 4)
+
+
+def test_rows_of_a_grown_table_are_found(printings):
+    parameter = wp.HogwildParameter([[1.0], [2.0]], capacity=9)
+    row = wp.IndexInputNode([0])
+    node = wp.ParameterNode.shared(parameter).index(row) * 3.0
+    with pytest.raises(IndexRangeError):
+        wp.evaluate(node, {row: [4]})
+    parameter.grow(5)
+    parameter.value[4] = 7.0
+    np.testing.assert_array_equal(wp.evaluate(node, {row: [4, 1]}).ravel(), [21, 6])
+    with pytest.raises(IndexRangeError):
+        wp.evaluate(node, {row: [5]})
+    assert len(printings) == 2
+
+
+def test_what_is_kept_goes_with_the_node():
+    model = Model()
+    wp.evaluate(model.score, model.inputs)
+    dies = [weakref.ref(model.score), weakref.ref(model.users.block)]
+    del model
+    gc.collect()
+    assert [one() for one in dies] == [None, None]
 
 
 @pytest.mark.parametrize("batch", [None, 5])

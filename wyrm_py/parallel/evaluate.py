@@ -11,11 +11,10 @@ import numpy as np
 from wyrm_py.data.columns import take_columns
 from wyrm_py.engines.native.extents import Extent
 from wyrm_py.engines.native.kernel import bind
+from wyrm_py.engines.native.printed import printed
 from wyrm_py.engines.native.settings import Settings
-from wyrm_py.engines.native.source import generate
 from wyrm_py.engines.plan import Plan
 from wyrm_py.errors import SettingError, ShapeError
-from wyrm_py.graph.limits import row_limits
 from wyrm_py.graph.op import Array
 from wyrm_py.leaves import require_node
 from wyrm_py.nodes import Node
@@ -81,16 +80,17 @@ class Evaluation:
         columns = take_columns(plan.leaves(), inputs, batched, who)
         self.total = next(iter(columns.values())).count if columns else 1
         self._batch = min(int(batch_size or 1), self.total)  # it sizes the scratch
-        for leaf, limit in row_limits(plan.forward).items():
-            if leaf.application.owner in columns:
-                columns[leaf.application.owner].check_rows(leaf, limit)
         self._flat = {
             (leaf, part): array
             for leaf, column in columns.items()
             for part, array in column.arrays.items()
         }
         int32 = frozenset(k for k, array in self._flat.items() if array.dtype == "i4")
-        self._source = generate(plan, None, Settings(batched=batched, int32=int32))
+        evaluation = printed(plan, Settings(batched=batched, int32=int32))
+        for leaf, limit in evaluation.limits.items():
+            if leaf.application.owner in columns:
+                columns[leaf.application.owner].check_rows(leaf, limit)
+        self._source = evaluation.source
         _require_rows(who, node, self._source.extents.shapes[node], batched)
         self._symbols = {"batch": self._batch}
         for ragged, name in self._source.extents.ragged.items():

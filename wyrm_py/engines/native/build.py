@@ -113,13 +113,13 @@ def _temporary_folder() -> Path:
 
 
 @cache
-def _environment() -> str:
-    """Return what a compiled file depends on beside its own text."""
+def _environment() -> Any:
+    """Return the hash of what a compiled file depends on beside its own text."""
     here = Path(__file__).parent
     texts = [p.read_text() for p in sorted(here.glob("*.py"))]
     texts.append(Path(functions.__file__).read_text())
     versions = (numba.__version__, np.__version__, sys.version, platform.machine())
-    return "\n".join((*versions, *texts))
+    return hashlib.sha256("\n".join((*versions, *texts)).encode())
 
 
 def _code(source: str) -> str:
@@ -129,8 +129,9 @@ def _code(source: str) -> str:
 
 
 def _key(source: str) -> str:
-    text = _environment() + _code(source)
-    return hashlib.sha256(text.encode()).hexdigest()[:24]
+    whole = _environment().copy()  # of 300 KB, read once
+    whole.update(_code(source).encode())
+    return str(whole.hexdigest()[:24])
 
 
 def _load(key: str, source: str) -> ModuleType:
