@@ -198,3 +198,17 @@ def test_learn_goes_on_only_from_a_factorisation(folder, capsys):
     given = ["learn", str(folder / "all.csv"), "--from", str(folder / "e.wyrm")]
     assert run([*given, "-o", str(folder / "m2.wyrm")]) == 1
     assert "SequenceRecommender" in capsys.readouterr().err
+
+
+def test_models_that_recommend_nothing_are_refused(folder, tmp_path, capsys):
+    path = tmp_path / "words.wyrm"
+    models.SkipGram(width=4, epochs=1).fit([["a", "b", "c", "a"]] * 20).save(path)
+    ratings = str(folder / "all.csv")
+    for arguments in (
+        ["recommend", str(path), "--user", "a"],
+        ["similar", str(path), "--item", "a"],
+        ["evaluate", str(path), ratings],
+    ):
+        assert run(arguments) == 1
+        assert "holds a SkipGram, a recommender is required" in capsys.readouterr().err
+    assert run(["learn", ratings, "-o", str(path), "--save-every", "-1"]) == 2

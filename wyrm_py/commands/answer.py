@@ -14,6 +14,7 @@ from wyrm_py.commands.options import (
     ModelFile,
     Titles,
     Top,
+    load_recommender,
     option,
     write_json,
     write_line,
@@ -52,11 +53,9 @@ def recommend(
     The user is one of the training data (`--user`), or a new one who is known by
     the items met so far (`--item`, as often as there are items).
     """
-    from wyrm_py.models import load
-
     if (user is None) == (not item):
         raise typer.BadParameter("give either --user or --item.")
-    recommender = load(model)
+    recommender = load_recommender("recommend", model)
     if user is not None:
         known = _id_of(recommender.users_, user)
         ranked = recommender.recommend(known, top, exclude_seen=not include_seen)
@@ -77,11 +76,9 @@ def similar(
     as_json: Json = False,
 ) -> None:
     """Print the items (or users) most like one, one a line: id, cosine, title."""
-    from wyrm_py.models import load
-
     if (user is None) == (item is None):
         raise typer.BadParameter("give either --item or --user.")
-    recommender = load(model)
+    recommender = load_recommender("similar", model)
     if item is not None:
         known = _id_of(recommender.items_, item)
         _write(recommender.similar_items(known, top), {"item": item}, titles, as_json)

@@ -15,6 +15,7 @@ from wyrm_py.commands.options import (
     ModelFile,
     PositiveFrom,
     Top,
+    load_recommender,
     note,
     write_json,
 )
@@ -49,9 +50,7 @@ def evaluate(
 
     Ratings of users and items that the model does not know are left out and counted.
     """
-    from wyrm_py.models import load
-
-    recommender = load(model)
+    recommender = load_recommender("evaluate", model)
     columns = (user_column, item_column, rating_column, timestamp_column)
     data = positives(read_ratings(ratings, *columns), positive_from)
     test, left_out = _known(recommender, data)

@@ -68,7 +68,9 @@ def learn(
     ] = 100_000,
     save_every: Annotated[
         float | None,
-        typer.Option(help="Seconds between two saves.", show_default="at the end only"),
+        typer.Option(
+            help="Seconds between two saves.", show_default="at the end only", min=0.0
+        ),
     ] = None,
     user_column: Column = None,
     item_column: Column = None,

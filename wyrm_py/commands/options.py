@@ -11,6 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
+from wyrm_py.errors import DataError
+
 
 def option(
     panel: str | None, text: str, *names: str, default: str | bool = True, **more: Any
@@ -64,6 +66,19 @@ Titles = Annotated[
         default=False,
     ),
 ]
+
+
+def load_recommender(who: str, path: Path) -> Any:
+    """Return the model of a file, or raise a DataError if it recommends nothing."""
+    from wyrm_py.models import load
+
+    found = load(path)
+    if not hasattr(found, "recommend"):
+        raise DataError(
+            f"{who}: {path} holds a {type(found).__name__}, a recommender is required. "
+            "Give a file made by `wyrm fit` or `wyrm learn`."
+        )
+    return found
 
 
 def write_line(text: str) -> None:
