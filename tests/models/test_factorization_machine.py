@@ -204,10 +204,12 @@ def test_searches_take_it():
 
 WRONG = {
     "fields of another length": (dict(fields=[0, 1]), ShapeError, "2 for 6 columns"),
-    "fields below zero": (dict(fields=FIELDS - 1), SettingError, "below zero"),
+    "fields below zero": (dict(fields=FIELDS - 1), SettingError, r"\[0, 6\)"),
     "fields that are no integers": (dict(fields=FIELDS / 2), SettingError, "integers"),
     "fields of two axes": (dict(fields=[FIELDS]), SettingError, r"shape \(1, 6\)"),
-    "no width": (dict(width=0), SettingError, "width must be 1"),
+    "fields beyond": (dict(fields=FIELDS << 40), SettingError, r"\[0, 6\)"),
+    "no width": (dict(width=0), SettingError, "width must be a whole number of 1"),
+    "a width of words": (dict(width="a"), SettingError, "width must be a whole"),
     "a scale below zero": (dict(initial_scale=-1), SettingError, "initial_scale"),
     "an unknown loss": (dict(loss="hinge"), SettingError, "logistic, squared, bpr"),
 }

@@ -1,6 +1,7 @@
 """Linear models of sparse rows: closed forms, optima, scikit-learn's conventions."""
 
 import pickle
+from functools import partial
 
 import numpy as np
 import pytest
@@ -377,6 +378,16 @@ WRONG = {
         SettingError,
         "l1 belongs",
     ),
+    "a seed below zero": (
+        lambda: model(random_state=-1).fit(X, LABELS),
+        SettingError,
+        "random_state",
+    ),
+    "a value beyond float32": (
+        lambda: model().fit(X * 1e300, LABELS),
+        DataError,
+        "inf",
+    ),
     "l1 below zero": (lambda: model(l1=-1.0).fit(X, LABELS), SettingError, "l1"),
     "no training": (lambda: model().predict(X), NotFittedError, "not been trained"),
     "no coefficients": (lambda: model().coef_, NotFittedError, "not been trained"),
@@ -401,6 +412,13 @@ def test_wrong_use_is_told(name):
         (lambda m: m.fit(X, LABELS * 0), DataError, "1 class"),
         (lambda m: m.fit(NAN, LABELS), DataError, "NaN"),
         (lambda m: m.set_params(l2=-1).fit(X, LABELS), SettingError, "l2"),
+        (lambda m: m.set_params(epochs=0.5).fit(X, 1 - LABELS), SettingError, "epochs"),
+        (lambda m: m.set_params(backend="x").fit(X, LABELS), SettingError, "backend"),
+        (
+            lambda m: m.set_params(n_jobs=0).partial_fit(np.ones((40, 9)), LABELS),
+            SettingError,
+            "n_jobs",
+        ),
     ],
 )
 def test_wrong_use_leaves_what_was_fitted(call, kind, words):
@@ -409,3 +427,12 @@ def test_wrong_use_leaves_what_was_fitted(call, kind, words):
     with pytest.raises(kind, match=words):
         call(given)
     np.testing.assert_array_equal(given.coef_, before)
+
+
+def test_a_refused_first_call_leaves_nothing():
+    given = model(n_jobs=0)
+    for call in given.fit, partial(given.partial_fit, classes=[0, 1]):
+        with pytest.raises(SettingError, match="n_jobs"):
+            call(X, LABELS)
+        with pytest.raises(NotFittedError):
+            given.predict(X)

@@ -306,3 +306,10 @@ def test_longer_examples_of_ragged_columns_get_room():
     before = table.value.copy()
     learner.learn({bag: [list(range(9)) * 5]})
     assert (table.value < before).all()
+
+
+def test_the_mean_loss_of_no_weight_is_nan():
+    loss, (x, y), weights, _ = regression()
+    learner = wp.Learner(loss, wp.SGD(0.1))
+    assert np.isnan(learner.learn({x: np.ones((2, 1, 3)), y: [1, 2]}, [0, 0]))
+    assert not weights.value.any()

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
+from wyrm_py.data.rows import whole
 from wyrm_py.errors import SettingError, ShapeError
 from wyrm_py.leaves import IndexInputNode, ParameterNode, SparseInputNode
 from wyrm_py.models.linear import logistic, squared
@@ -74,7 +75,7 @@ class FactorizationMachine(SparsePredictor):
     width : int >= 1
         Length D of the vectors.
     fields : int array, shape (F,), or None
-        Field-aware: the number, from 0, of the field that each column belongs to. A
+        Field-aware: the number, in [0, F), of the field that each column belongs to. A
         column then has a vector for each of the K fields.
     optimizer : "adagrad", "ftrl", "sgd", "adam", or an Optimizer
     learning_rate : float > 0, a schedule of `wp.schedules`, or None
@@ -163,13 +164,13 @@ class FactorizationMachine(SparsePredictor):
         return checked
 
     def _checked_fields(self) -> NDArray[Any] | None:
-        for name, least in (("width", 1), ("initial_scale", 0)):
-            given = getattr(self, name)
-            if not least <= given < np.inf:
-                raise SettingError(
-                    f"FactorizationMachine: {name} must be {least} or more, got "
-                    f"{given!r}."
-                )
+        whole("FactorizationMachine", "width", self.width, least=1)
+        scale = self.initial_scale
+        if not isinstance(scale, int | float) or not 0 <= scale < np.inf:
+            raise SettingError(
+                "FactorizationMachine: initial_scale must be a finite number of 0 or "
+                f"more, got {scale!r}."
+            )
         if self.fields is None:
             return None
         fields = np.asarray(self.fields)
@@ -178,10 +179,10 @@ class FactorizationMachine(SparsePredictor):
                 "FactorizationMachine: fields must be integers, one a column, got "
                 f"shape {fields.shape}, dtype {fields.dtype}."
             )
-        if fields.min() < 0:
+        if fields.min() < 0 or fields.max() >= fields.size:
             raise SettingError(
-                "FactorizationMachine: fields must not be below zero, got "
-                f"{fields.min()}."
+                f"FactorizationMachine: fields must be in [0, {fields.size}), as there "
+                f"are {fields.size} columns, got {fields.min()} to {fields.max()}."
             )
         return fields
 

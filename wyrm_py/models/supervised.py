@@ -6,7 +6,8 @@ as a graph; linear.py is the shortest one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -14,7 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
-from wyrm_py.errors import SettingError
+from wyrm_py.data.rows import generator
+from wyrm_py.errors import DataError, DTypeError, SettingError, ShapeError
 from wyrm_py.leaves import InputNode, ParameterNode
 from wyrm_py.models.ordered_pairs import OrderedPairs
 from wyrm_py.models.scorer import SparseScorer
@@ -145,9 +147,10 @@ class SparsePredictor(SparseScorer):
                 "whose pairs are drawn anew each epoch. Use a callback."
             )
         optimizer = self._new_optimizer()
-        self._restart(matrix, labels, classes)
         more |= {"callbacks": callbacks, "progress": progress, **training}
-        self._learn(matrix, labels, optimizer, validation=aside, **more)
+        with self._unchanged_if_refused():
+            self._restart(matrix, labels, classes)
+            self._learn(matrix, labels, optimizer, validation=aside, **more)
         return self
 
     def partial_fit(
@@ -182,13 +185,25 @@ class SparsePredictor(SparseScorer):
         if known is not None:
             require_known(who, labels, known)
         optimizer = self._new_optimizer()
-        if not self.__sklearn_is_fitted__():
-            self._restart(matrix, labels, known)
-        elif matrix.shape[1] > self.n_features_in_:
-            self._grow(matrix.shape[1])
-        self._require_columns(who, matrix)
-        self._learn_on(matrix, labels, optimizer, **more)
+        with self._unchanged_if_refused():
+            if not self.__sklearn_is_fitted__():
+                self._restart(matrix, labels, known)
+            elif matrix.shape[1] > self.n_features_in_:
+                self._grow(matrix.shape[1])
+            self._require_columns(who, matrix)
+            self._learn_on(matrix, labels, optimizer, **more)
         return self
+
+    @contextmanager
+    def _unchanged_if_refused(self) -> Iterator[None]:
+        """Put everything back where a setting or the data turn out to be impossible."""
+        before = self.__dict__.copy()
+        try:
+            yield
+        except (SettingError, ShapeError, DTypeError, DataError):
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
 
     def _new_optimizer(self) -> Optimizer:
         return self._make_optimizer(Adagrad(self._loss().learning_rate))
@@ -201,7 +216,7 @@ class SparsePredictor(SparseScorer):
     ) -> None:
         """Make the first parameters; what was fitted before is gone."""
         outputs = 1 if classes is None or len(classes) == 2 else len(classes)
-        rng = np.random.default_rng(self.random_state)
+        rng = generator(type(self).__name__, self.random_state)
         tables = self._first_rows(matrix.shape[1], outputs, rng)
         mean = labels.mean() if self._loss().task == "regressor" else 0.0
         tables["intercept"] = np.full((1, outputs), mean)
@@ -214,6 +229,7 @@ class SparsePredictor(SparseScorer):
         before = self.n_features_in_
         outputs = self._parameters["intercept"].shape[1]
         rng = np.random.default_rng([self.random_state or 0, before])
+        tables = dict(self._parameters)
         for name, rows in self._first_rows(columns - before, outputs, rng).items():
             old = self._parameters[name].block
             grown = ParameterNode(np.concatenate([old.value, rows]), name=name)
@@ -221,7 +237,8 @@ class SparsePredictor(SparseScorer):
                 per = slot_kind(state)
                 place = ... if per == "parameter" else slice(before)
                 grown.block.slot(slot, per)[place] = state
-            self._parameters[name] = grown
+            tables[name] = grown
+        self._parameters = tables
 
     # -- checks ---------------------------------------------------------------------
 

@@ -28,7 +28,8 @@ def checked_matrix(who: str, X: Any) -> sparse.csr_array:
     if sparse.issparse(X):
         require_inside(f"{who}: X", X)
     try:
-        given = check_array(X, accept_sparse="csr", dtype=np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):  # told below: infinity
+            given = check_array(X, accept_sparse="csr", dtype=np.float32)
     except TypeError as error:
         raise DTypeError(f"{who}: X: {error}") from None
     except ValueError as error:

@@ -54,6 +54,8 @@ class Learned:
     def loss(self) -> float:
         """Wait for the chunk; return the mean loss from before its updates.
 
+        NaN if all of its weights are zero.
+
         Raises
         ------
         DivergenceError
