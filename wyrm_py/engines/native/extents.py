@@ -214,9 +214,6 @@ class Extents:
         names[lengths] = extent
         return extent
 
-    def _fixed(self, length: int) -> Extent:
-        return ONE if length == 1 else Extent(_placeholder(length), length)
-
     def resolve(self, lines: list[str]) -> tuple[list[str], list[str]]:
         """Name the fixed lengths that lines use, in the order of appearance.
 
