@@ -60,6 +60,14 @@ def test_all_pairs_in_their_order_whatever_the_chunks(sentences, window, chunk):
     assert max(len(c.centers) for c in chunks) <= max(chunk, 2 * window * longest)
 
 
+@pytest.mark.parametrize("window", [12, 10**9, 2**70])
+def test_windows_may_be_wider_than_sentences(sentences, window):
+    pairs = listed(word_pairs(*corpus(sentences), window, shrink=False, shuffle=False))
+    assert pairs == by_hand(sentences, 12)
+    drawn = listed(word_pairs(*corpus(sentences), window, shrink=True))
+    assert len(drawn) == len(pairs) or window == 12
+
+
 def test_a_shuffled_chunk_has_no_order():
     words, offsets = corpus([range(10_000)])
     (chunk,) = word_pairs(words, offsets, 2, shrink=False)

@@ -45,7 +45,7 @@ def run(
     first = k = place[0]
     while k + 1 < len(offsets):
         begin, end = offsets[k], offsets[k + 1]
-        if written + 2 * window * (end - begin) > len(pairs):
+        if written + (end - begin) * min(2 * window, end - begin) > len(pairs):
             break
         state = stream_start(seed, epoch, u64(k), u64(0))
         length = 0
@@ -121,7 +121,7 @@ def word_pairs(
     offsets : int64 array, shape (S + 1,), from 0 to T, rising
         Sentence k is words[offsets[k]:offsets[k + 1]].
     window : int >= 1
-        Words to each side, counted among those that are kept.
+        Words to each side, counted among those that are kept; 2**31 at most are.
     kept : float64 array, shape (V,), or None
         Probability that a word is kept at a place; None keeps all.
     shrink : bool
@@ -135,7 +135,8 @@ def word_pairs(
         Yield the pairs of each chunk in a random order instead of that of the text.
     """
     longest = int(np.diff(offsets).max(initial=0))
-    size = max(chunk, 2 * window * longest)
+    window = min(window, 1 << 31)  # of which the drawn share fits into 64 bits
+    size = max(chunk, longest * min(2 * window, longest))
     none = np.empty(0, np.uint64)
     limits = none if kept is None else (kept * 2.0**32).astype(np.uint64)
     sentence, place = np.empty(longest, np.int32), np.zeros(1, np.int64)
