@@ -379,36 +379,3 @@ def test_the_latest_items_and_times_left_out_are_measured_end_to_end():
         # of fewer negatives, no more can stand ahead
         assert (sampled.per_user["mrr"] >= found.per_user["mrr"]).all()
         assert sampled.mrr > found.mrr
-
-
-def test_scores_that_cannot_be_ranked_are_refused():
-    *_, train, test = random_case(14)
-    matrices = sp.csr_array(train), sp.csr_array(test)
-    with pytest.raises(ShapeError, match=r"scores of shape \(12, 40\)"):
-        ranking_metrics_of_scores(np.zeros((12, 39)), *matrices)
-    with pytest.raises(ShapeError, match=r"for 9 rows, got \(9,\)"):
-        ranking_metrics_of_scores(lambda rows: np.zeros(len(rows)), *matrices)
-    spoiled = np.zeros((12, 40))
-    spoiled[2, 3] = np.inf
-    with pytest.raises(DataError, match="inf in row 2 for item 3"):
-        ranking_metrics_of_scores(spoiled, *matrices)
-    with pytest.raises(SettingError, match="negatives"):
-        ranking_metrics_of_scores(np.zeros((12, 40)), *matrices, negatives=0)
-    with pytest.raises(ShapeError, match="test must be a sparse matrix"):
-        ranking_metrics_of_scores(np.zeros((12, 40)), matrices[0], test)
-    with pytest.raises(DataError, match="range of float32"):
-        ranking_metrics(np.full((12, 2), 1e30), np.full((40, 2), 1e30), *matrices)
-
-
-def test_matrices_with_places_outside_are_refused():
-    users, items, *_ = random_case(15)
-    empty = sp.csr_array((12, 40))
-    for name in ("csr", "csc", "coo"):
-        spoiled = sp.csr_array(np.eye(12, 40)).asformat(name)
-        if name == "coo":
-            spoiled.coords[1][3] = 40
-        else:
-            spoiled.indices[3] = 10_000_000
-        for matrices in ((empty, spoiled), (spoiled, empty)):
-            with pytest.raises(DataError, match="no sound sparse matrix"):
-                ranking_metrics(users, items, *matrices)

@@ -7,11 +7,11 @@ import scipy.sparse
 from numpy.typing import ArrayLike, NDArray
 
 from wyrm_py.errors import DataError, ShapeError
-from wyrm_py.values import require_inside
+from wyrm_py.values import as_floats, require_inside
 
 
 def as_vectors(name: str, values: ArrayLike) -> NDArray[np.float32]:
-    array = np.require(values, np.float32, ["C"])
+    array = as_floats(f"ranking_metrics: {name}", values, np.dtype(np.float32))
     if array.ndim != 2:
         raise ShapeError(
             f"ranking_metrics: {name} must have two dimensions, got {array.shape}."

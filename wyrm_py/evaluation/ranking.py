@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from wyrm_py.data.rows import RandomState, generator, whole
 from wyrm_py.engines.native import kernels
-from wyrm_py.errors import DataError, ShapeError
+from wyrm_py.errors import DataError, DTypeError, ShapeError
 from wyrm_py.evaluation.arguments import (
     as_biases,
     as_csr,
@@ -31,6 +31,7 @@ from wyrm_py.evaluation.arguments import (
 )
 from wyrm_py.evaluation.kernel import COLUMNS, native_ranking
 from wyrm_py.parallel.pools import resolve_jobs
+from wyrm_py.values import as_array
 
 Scores = Callable[[NDArray[np.int64]], ArrayLike]
 
@@ -358,7 +359,11 @@ def _scored(
     who: str, scores: ArrayLike, rows: NDArray[np.int64], n_items: int
 ) -> NDArray[np.float32]:
     """Return a copy of scores, (B, I), that the kernel may use up."""
-    table = np.array(scores, np.float32, order="C")
+    given = as_array(f"{who}: scores", scores)
+    if given.dtype.kind not in "fiub":
+        raise DTypeError(f"{who}: scores must be numbers, got dtype {given.dtype}.")
+    with np.errstate(over="ignore"):  # refused below
+        table = np.array(given, np.float32, order="C")
     if table.shape != (len(rows), n_items):
         raise ShapeError(
             f"{who}: scores of shape {(len(rows), n_items)} are required for "
