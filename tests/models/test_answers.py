@@ -129,6 +129,7 @@ def test_rank_and_predict_give_the_scores_of_what_is_asked():
     assert predicted.dtype == np.float32
     pairs = np.array([["eve", item] for item in items], object)
     np.testing.assert_array_equal(model.predict(pairs), predicted)
+    np.testing.assert_array_equal(model.predict(pairs.tolist()), predicted)
     assert model.predict([], []).shape == (0,)
     assert model.recommend([], n=3).ids.shape == (0, 3)
 

@@ -52,6 +52,17 @@ def test_identity_as_features_trains_the_same_model(loss):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
 
 
+def test_features_may_be_yes_or_no():
+    found = [
+        FactorizationRecommender("bpr", 4, epochs=1, random_state=0)
+        .fit(grouped(), item_features=features)
+        .item_vectors_
+        for features in (groups(ITEMS), groups(ITEMS) > 0, groups(ITEMS).toarray() > 0)
+    ]
+    np.testing.assert_array_equal(found[0], found[1])
+    np.testing.assert_array_equal(found[0], found[2])
+
+
 @pytest.fixture(scope="module", params=["bpr", "warp"])
 def fitted(request):
     model = FactorizationRecommender(

@@ -15,11 +15,7 @@ from wyrm_py.data.id_types import Ids
 from wyrm_py.data.ids import IdMap
 from wyrm_py.data.interactions import Interactions
 from wyrm_py.data.rows import RandomState
-from wyrm_py.errors import (
-    SettingError,
-    ShapeError,
-    UnknownIdError,
-)
+from wyrm_py.errors import SettingError, ShapeError, UnknownIdError
 from wyrm_py.evaluation import RankingMetrics, ranking_metrics
 from wyrm_py.models.features import feature_rows
 from wyrm_py.models.index_vectors import IndexVectors
@@ -384,6 +380,8 @@ def _ranked(ids: IdMap, codes: Codes, scores: Floats, single: bool) -> Ranked:
 
 
 def _pairs(pairs: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+    if not hasattr(pairs, "__array__"):  # text and numbers: each stays what it is
+        pairs = np.array(pairs, object)
     array = as_array("predict", pairs)
     if array.ndim != 2 or array.shape[1] != 2:
         raise ShapeError(
