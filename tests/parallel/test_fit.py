@@ -241,6 +241,19 @@ def test_callbacks_see_the_history_so_far_and_may_stop(engine):
     assert history.losses == seen[-1]
 
 
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_an_optimizer_that_can_no_longer_learn_is_an_error(n_jobs):
+    column, weight = wp.InputNode([[0.0]]), wp.ParameterNode([[1.0]], name="slope")
+    loss = (column * weight - 1.0).square()
+    with pytest.raises(DivergenceError, match="keeps for parameter slope"):
+        wp.fit(
+            *(loss, wp.Adagrad(0.1), {column: np.full(9, 3.0)}),
+            weights=np.full(9, 1e30),  # the sum of squares leaves float32
+            n_jobs=n_jobs,
+            progress=False,
+        )
+
+
 @pytest.mark.parametrize("answer", [True, np.True_])
 def test_any_true_stops_and_any_other_answer_does_not(answer):
     assert len(Linear(COUNT).fit(epochs=3, callbacks=[lambda _: answer]).losses) == 1

@@ -318,8 +318,15 @@ class Run:
 
     def _require_finite(self, report: BlockReport) -> None:
         for update in self.plan.updates:
+            name = update.nodes[0].name or repr(update.nodes[0])
+            if not all(map(all_finite, update.block.slots().values())):
+                raise DivergenceError(
+                    f"fit: what the optimizer keeps for parameter {name} became NaN or "
+                    "infinite, so that it no longer learns; parameters stay as they "
+                    "are. Make the loss or the weights smaller, or set `clip` or "
+                    "`clip_norm`."
+                )
             if not all_finite(update.block.value):
-                name = update.nodes[0].name or repr(update.nodes[0])
                 raise DivergenceError(
                     f"fit: parameter {name} became NaN or infinite and the training "
                     "stopped; parameters stay as they are. Lower the learning rate, "
