@@ -133,7 +133,9 @@ def test_float32_text_computes_in_float32(rule):
     plain = run(plain_step, rule, np.float32, looked_up=True)
     numpy = run(walked, rule, np.float32, looked_up=True)
     assert plain.value.dtype == np.float32
-    np.testing.assert_array_equal(plain.value, numpy.value)
+    # plain SGD takes off the parts of a row one by one: the last bit may differ
+    bound = 1e-7 if rule == "sgd" else 0
+    np.testing.assert_allclose(plain.value, numpy.value, rtol=bound, atol=0)
 
 
 @every_rule

@@ -99,7 +99,10 @@ def run_rounds(
 def _round(
     workers: Sequence[RoundWorker], turns: Sequence[Iterator[Step]], spread: Any
 ) -> list[float]:
-    """Run one block of each worker, step by step; return the sums of losses."""
+    """Run one block of each worker, step by step; return the sums of losses.
+
+    Ends early at a loss that is not finite: another step may spoil the parameters.
+    """
     losses = [0.0] * len(turns)
     for steps in zip_longest(*turns):
         busy = [(k, workers[k], step) for k, step in enumerate(steps) if step]
@@ -107,6 +110,8 @@ def _round(
             losses[k] += loss
         for _, worker, _ in busy:
             worker.apply()
+        if not all(map(math.isfinite, losses)):
+            break
     return losses
 
 
