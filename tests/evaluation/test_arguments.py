@@ -24,7 +24,7 @@ def test_scores_that_cannot_be_ranked_are_refused():
     with pytest.raises(SettingError, match="negatives"):
         ranking_metrics_of_scores(np.zeros((12, 40)), *matrices, negatives=0)
     with pytest.raises(ShapeError, match="test must be a sparse matrix"):
-        ranking_metrics_of_scores(np.zeros((12, 40)), matrices[0], test)
+        ranking_metrics_of_scores(np.zeros((12, 40)), matrices[0], np.ones((12, 40)))
     with pytest.raises(DataError, match="range of float32"):
         ranking_metrics(np.full((12, 2), 1e30), np.full((40, 2), 1e30), *matrices)
 
