@@ -260,6 +260,20 @@ def test_an_endless_source_is_read_only_as_far_as_needed():
     assert list(next(chunks).users) == [3, 4, 5]
 
 
+@pytest.mark.parametrize("other", [b"3,4\n", ("3", "4"), None, 5])
+def test_lines_are_of_one_kind(other):
+    with pytest.raises(DataError, match="stream: lines of one kind.*line 1 to 3"):
+        list(stream(iter(["1,2\n", "5,6\n", other])))
+
+
+def test_parquet_columns_of_one_name_are_refused(tmp_path):
+    table = pa.table([[1], [2], [3], [4]], names=["user", "item", "x", "x"])
+    pyarrow.parquet.write_table(table, tmp_path / "file")
+    assert len(next(stream(tmp_path / "file"))) == 1
+    with pytest.raises(DataError, match="'x' is that of 2"):
+        list(stream(tmp_path / "file", rating="x"))
+
+
 def test_lines_of_a_pipe_arrive_one_by_one():
     program = (
         "import sys\nfrom wyrm_py.data import stream\n"

@@ -188,9 +188,17 @@ def parquet_places(
     ------
     MissingColumnError
         A column is not there.
+    DataError
+        Another column has the same name.
     """
     names = file.schema_arrow.names
     places = find_columns(name, names, len(names), wanted)
+    for place in places.values():
+        if names.count(names[place]) > 1:
+            raise DataError(
+                f"{name}: each column needs a name of its own, {names[place]!r} is "
+                f"that of {names.count(names[place])}."
+            )
     return {role: names[place] for role, place in places.items()}
 
 

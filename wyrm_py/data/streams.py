@@ -178,7 +178,7 @@ def _of_lines(
     """Yield the events of lines of text, in what form the first one tells."""
     source, number, form = iter(lines), 1, None
     while batch := list(islice(source, size)):
-        content = _joined(batch)
+        content = _joined(name, batch, number)
         if content.strip():
             if form is None:
                 is_json = content.lstrip()[:1] in (b"{", b"[")
@@ -189,11 +189,17 @@ def _of_lines(
         number += len(batch)
 
 
-def _joined(lines: list[Any]) -> bytes:
+def _joined(name: str, lines: list[Any], number: int) -> bytes:
     """Return lines of text or bytes, with or without their ends, as one text."""
-    if isinstance(lines[0], bytes):
-        return (b"" if lines[0].endswith(b"\n") else b"\n").join(lines)
-    return ("" if lines[0].endswith("\n") else "\n").join(lines).encode()
+    try:
+        if isinstance(lines[0], bytes):
+            return (b"" if lines[0].endswith(b"\n") else b"\n").join(lines)
+        return ("" if lines[0].endswith("\n") else "\n").join(lines).encode()
+    except (TypeError, AttributeError) as error:
+        raise DataError(
+            f"{name}: lines of one kind, text or bytes, are required from line "
+            f"{number} to {number + len(lines) - 1} ({error})."
+        ) from None
 
 
 class _Delimited:
