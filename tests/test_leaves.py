@@ -381,6 +381,12 @@ def test_sparse_rows_of_a_wrong_kind_or_shape_are_refused():
         wp.ParameterNode(np.ones((2, 2))) * node
 
 
+def test_sparse_vectors_are_no_rows():
+    vector = sparse.coo_array(np.arange(5.0))
+    with pytest.raises(errors.ShapeError, match=r"rows and columns, got shape \(5,\)"):
+        wp.SparseInputNode(vector)
+
+
 def unsound(form, fault):
     """Return a matrix (20, 30) whose arrays lead SciPy's loops out of memory."""
     matrix = sparse.random_array((20, 30), density=0.3, format=form, rng=0)

@@ -406,6 +406,13 @@ def test_drawing_from_more_rows_than_a_table_has_is_refused():
     assert not table.value.any()
 
 
+def test_a_last_row_beyond_the_table_is_refused():
+    query, score = wp.InputNode(np.ones((1, 2))), wp.InputNode([[1.0]])
+    table = wp.ParameterNode(np.ones((3, 2)))
+    with pytest.raises(IndexRangeError, match=r"\[0, 3\), got 50"):
+        wp.sample_warp(query, table, score, last=wp.IndexInputNode([50]))
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 def test_user_without_known_rows_is_refused(nodes, engine):
     table = wp.ParameterNode(np.zeros((ROWS, 2)))

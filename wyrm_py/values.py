@@ -110,6 +110,8 @@ def as_csr(owner: str, rows: Any) -> Any:
         )
     if rows.dtype.kind not in "fiu":
         raise DTypeError(f"{owner}: takes numbers, got dtype {rows.dtype}.")
+    if rows.ndim != 2:
+        raise ShapeError(f"{owner}: takes rows and columns, got shape {rows.shape}.")
     if rows.format != "csr":  # of CSR rows a fault is named below
         require_inside(owner, rows)
     try:

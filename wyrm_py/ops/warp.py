@@ -14,6 +14,7 @@ import numpy as np
 
 from wyrm_py.errors import ShapeError
 from wyrm_py.graph.op import Array, Op, Spec, require_floats
+from wyrm_py.ops.gather import check_rows
 from wyrm_py.ops.sampling import (
     INDEX,
     check_users,
@@ -139,6 +140,8 @@ class SampleWarp(Op):
         query, table = given.query, given.table
         count = len(given.features[0]) - 1 if given.features else len(table)
         check_users(self.name, given.known)
+        for last in given.last:
+            check_rows(self.name, last, count)
         items, weights = out
         for b in range(len(query)):
             mine = known_of(given.known, (b,))
