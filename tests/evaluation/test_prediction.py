@@ -116,7 +116,7 @@ def test_log_loss_refuses_what_it_cannot_judge():
     with pytest.raises(ShapeError, match="one row"):
         log_loss([0.5], [0, 1])
     with pytest.raises(DTypeError, match="targets must be integers"):
-        log_loss([0.5], [1.0])
+        log_loss([0.5], [0.5])
     with pytest.raises(DataError, match="sigmoid"):
         log_loss([1.5], [1])
     with pytest.raises(DataError, match="finite"):
@@ -144,9 +144,18 @@ def test_auc_refuses_what_it_cannot_judge():
             auc([1.0, 2.0, 3.0], targets)
     with pytest.raises(DataError, match="both classes"):
         auc([1.0, 2.0], [1, 1])
-    with pytest.raises(DTypeError, match="labels"):
-        auc([1.0, 2.0], [0.0, 1.0])
+    with pytest.raises(DTypeError, match="numbers"):
+        auc([1.0, 2.0], ["a", "b"])
     with pytest.raises(ShapeError, match=r"\(N,\)"):
         auc([[1.0, 2.0]], [[0, 1]])
     with pytest.raises(DataError, match="finite"):
         auc([1.0, np.inf], [0, 1])
+
+
+def test_labels_may_stand_in_a_column_of_floats():
+    """As `fit` takes them."""
+    labels, chances = np.array([0, 1, 1, 0]), np.array([0.2, 0.7, 0.4, 0.5])
+    assert auc(chances, labels.astype(np.float32)) == auc(chances, labels)
+    assert log_loss(chances, labels.astype(float)) == log_loss(chances, labels)
+    with pytest.raises(IndexRangeError, match="0 and 1"):
+        auc(chances, labels * 0.5)

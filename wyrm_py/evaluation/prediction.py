@@ -147,7 +147,7 @@ def log_loss(probabilities: ArrayLike, targets: ArrayLike) -> float:
     probabilities : numbers in [0, 1], shape (N,) or (N, C)
         Of class 1 of two, or of each of C classes; rows that do not sum to one are
         divided by their sums.
-    targets : integers or bools, shape (N,), in [0, 2) or [0, C)
+    targets : whole numbers or bools, shape (N,), in [0, 2) or [0, C)
 
     Returns
     -------
@@ -173,7 +173,8 @@ def log_loss(probabilities: ArrayLike, targets: ArrayLike) -> float:
             "log_loss: targets of shape (N,) and probabilities of shape (N,) or (N, C) "
             f"are required, got {wanted.shape} and {chances.shape}."
         )
-    if wanted.dtype.kind not in "iub":
+    whole = wanted.dtype.kind == "f" and not (wanted % 1).any()  # 1.0: a float column
+    if wanted.dtype.kind not in "iub" and not whole:
         raise DTypeError(f"log_loss: targets must be integers, got {wanted.dtype}.")
     classes = 2 if chances.ndim == 1 else chances.shape[1]
     chances = _numbers("log_loss", chances, np.zeros(chances.shape))[0]
@@ -210,7 +211,7 @@ def auc(scores: ArrayLike, targets: ArrayLike) -> float:
     ----------
     scores : finite numbers, shape (N,)
         A tie counts half.
-    targets : bools, or integers of which 1 is positive and 0 or -1 negative, (N,)
+    targets : bools, or numbers of which 1 is positive and 0 or -1 negative, (N,)
 
     Raises
     ------
@@ -226,10 +227,7 @@ def auc(scores: ArrayLike, targets: ArrayLike) -> float:
     The area under the curve of true against false positive rates, from the sum of the
     ranks of the positives (Mann and Whitney, 1947), in O(N log N).
     """
-    labels = as_array("auc: targets", targets)
-    if labels.dtype.kind not in "iub":
-        raise DTypeError(f"auc: targets must be labels, got dtype {labels.dtype}.")
-    found, wanted = _numbers("auc", scores, labels)
+    found, wanted = _numbers("auc", scores, targets)
     if found.ndim != 1:
         raise ShapeError(f"auc: scores of shape (N,) are required, got {found.shape}.")
     if not np.isin(wanted, (-1, 0, 1)).all() or {-1, 0} <= set(np.unique(wanted)):
