@@ -62,11 +62,11 @@ def fitted():
     ("model", "loss", "coupled"),
     [
         ("ewma", "warp", False),
-        ("ewma", "bpr", False),
-        ("ewma", "hinge", False),
         ("pooling", "warp", False),
         ("gru", "hinge", False),
         ("lstm", "bpr", True),
+        slow("ewma", "bpr", False),
+        slow("ewma", "hinge", False),
         slow("pooling", "bpr", False),
         slow("pooling", "hinge", False),
         slow("gru", "warp", False),
@@ -107,7 +107,7 @@ def test_equal_scores_count_against_the_model(fitted):
     assert flat.score(test) == pytest.approx(1 / (RING - 2))
 
 
-@pytest.mark.parametrize("loss", ["warp", "bpr", "hinge"])
+@pytest.mark.parametrize("loss", ["warp", slow("bpr"), slow("hinge")])
 def test_weights_multiply_the_loss_of_each_interaction(loss):
     data, doubled = chain(users=40), chain(users=40)
     doubled.weights = np.full(len(data), 2, np.float32)
@@ -138,7 +138,7 @@ def test_one_worker_and_a_seed_give_one_result():
 
 @pytest.mark.parametrize("backend", ["threads", "processes"])
 def test_two_workers_learn_as_well(backend):
-    model = small(n_jobs=2, backend=backend, epochs=40, model="gru").fit(chain())
+    model = small(n_jobs=2, backend=backend, epochs=40).fit(chain())
     assert model.score(chain(seed=1)) > 0.6
     assert model.history_.workers == 2
 
