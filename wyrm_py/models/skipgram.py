@@ -277,6 +277,11 @@ class SkipGram(WordAnswers, Estimator):
         for name in ("width", "window", "negatives", "min_count"):
             whole("SkipGram", name, getattr(self, name), least=1)
         whole("SkipGram", "epochs", self.epochs, least=0)
+        if not isinstance(self.shrink_windows, bool | np.bool_):
+            raise SettingError(
+                "SkipGram: shrink_windows must be True or False, got "
+                f"{self.shrink_windows!r}."
+            )
         for name, low in (("subsample", 0.0), ("power", -np.inf)):
             value = getattr(self, name)
             if value is None and name == "subsample":
@@ -310,6 +315,7 @@ class SkipGram(WordAnswers, Estimator):
             found != [(size, self.width)] * 2
             or self.counts_.shape != (size,)
             or kinds != [np.float32, np.float32, np.int64]
+            or self.counts_.min(initial=0) < 0
         ):
             raise ValueError(f"{found} {kinds} for {size} words")
 
