@@ -96,6 +96,27 @@ def rows(count=300, columns=12):
     return matrix, np.where(matrix @ rng.normal(size=columns) > 0, "yes", "no")
 
 
+@pytest.mark.parametrize("loss", ["bpr", "squared"])
+def test_a_run_that_was_interrupted_goes_on_to_the_same_model(halves, tmp_path, loss):
+    train, _ = halves
+    settings = {"width": 4, "epochs": 5, "random_state": 3}
+    whole = FactorizationRecommender(loss, **settings).fit(train)
+
+    def fail(history):
+        if len(history.losses) == 3:
+            raise InterruptedError
+
+    checkpoint = wp.Checkpoint(tmp_path / "file", every=1e-9)
+    model = FactorizationRecommender(loss, **settings)
+    with pytest.raises(InterruptedError):
+        model.fit(train, checkpoint=checkpoint, callbacks=[fail])
+    assert not hasattr(model, "item_vectors_")
+    model.fit(train, resume=tmp_path / "file")
+    assert model.history_.losses == whole.history_.losses
+    for name in ("user_vectors_", "item_vectors_", "item_biases_"):
+        np.testing.assert_array_equal(getattr(model, name), getattr(whole, name))
+
+
 @pytest.mark.parametrize("fields", [None, np.arange(12) % 3])
 def test_held_out_rows_give_the_log_loss(fields):
     X, y = rows()

@@ -18,6 +18,7 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError as UnfittedError
 
 from wyrm_py.arrayfile import read_arrays, write_arrays
+from wyrm_py.checkpoint import load as load_checkpoint
 from wyrm_py.description import build, describe
 from wyrm_py.errors import (
     CorruptCheckpointError,
@@ -117,7 +118,8 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
         """Train with the settings and set `history_`; `more` goes to `wp.fit`.
 
         Functions in `validation` take the estimator, in place of the History;
-        `show` sets its fitted attributes as they are at that moment.
+        `show` sets its fitted attributes as they are at that moment. `resume` may be
+        the file of a checkpoint.
         """
         parts = validation if isinstance(validation, list | tuple) else [validation]
         more["validation"] = [
@@ -131,6 +133,11 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
             "backend": self.backend,
             "random_state": self.random_state,
         }
+        if isinstance(more.get("resume"), str | os.PathLike):
+            history, nodes = History(), loss.parameters()
+            load_checkpoint(more["resume"], nodes, optimizer=optimizer, history=history)
+            left = max(0, self.epochs - len(history.losses))
+            more |= {"resume": history, "epochs": left, "random_state": None}
         self.history_ = fit(loss, optimizer, inputs, **settings | more)
         return self.history_
 

@@ -150,7 +150,9 @@ class FactorizationRecommender(Online):
             in the training data are left out.
         progress : bool
         training
-            Other settings of `wp.fit`: callbacks, stop, checkpoint, ...
+            Other settings of `wp.fit`: callbacks, stop, checkpoint, ... `resume` is the
+            file of a checkpoint: over the same interactions and with the same settings
+            the training goes on from there to the same model.
 
         Raises
         ------
