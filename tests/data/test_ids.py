@@ -338,3 +338,11 @@ def test_hashes_are_those_of_the_file_format():
     states = np.array([1, 2], np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     expected = [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4]
     assert hash_table.mixed(states).tolist() == expected
+
+
+@pytest.mark.parametrize("number", [0, 2, 10**6])
+def test_a_damaged_table_without_an_empty_slot_ends(number):
+    arrays = {name: held.copy() for name, held in IdMap(["a", "b"]).to_arrays().items()}
+    arrays["id_ids.slots"][:] = number
+    with pytest.raises(CorruptCheckpointError, match="damaged"):
+        IdMap.from_arrays(arrays, "id").add(["q"])

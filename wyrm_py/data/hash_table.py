@@ -206,10 +206,19 @@ def insert(slots: Slots, first: int, keys: Keys) -> tuple[Codes, Codes]:
     codes : int64 array, shape (K,)
     rows : int64 array
         Those that came first, rising: row j stands for the key `first + j`.
+
+    Raises
+    ------
+    IndexError
+        The table is damaged: it has no empty slot.
     """
     owners, slot_of = np.empty(len(keys), np.int64), np.empty(len(keys), np.int64)
     rows, places = np.arange(len(keys)), _first_places(slots, keys)
+    tries = 0
     while len(rows):
+        tries += 1
+        if tries > len(slots):
+            raise IndexError("no slot is empty")
         empty = slots[places] < 0
         slots[places[empty][::-1]] = (rows[empty] + first)[::-1]  # the last one stays
         owner = slots[places].astype(np.int64) - first
