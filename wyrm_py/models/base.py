@@ -136,7 +136,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
         if isinstance(more.get("resume"), str | os.PathLike):
             history, nodes = History(), loss.parameters()
             load_checkpoint(more["resume"], nodes, optimizer=optimizer, history=history)
-            left = max(0, self.epochs - len(history.losses))
+            left = max(0, more.get("epochs", self.epochs) - len(history.losses))
             more |= {"resume": history, "epochs": left, "random_state": None}
         self.history_ = fit(loss, optimizer, inputs, **settings | more)
         return self.history_
