@@ -330,6 +330,11 @@ def test_squared_loss_scores_by_its_root_mean_squared_error():
     new = model.mean_ + model.item_biases_[model.items_.codes([7])]
     errors = np.concatenate([known, new]) - 2.0
     assert model.score(asked) == pytest.approx(-np.sqrt(np.mean(errors**2)), rel=1e-5)
+    nothing = Interactions(["u1"], [2], weights=[0.0])
+    with pytest.raises(DataError, match="all weights are zero"):
+        FactorizationRecommender("squared", 4, epochs=1).fit(checkerboard()).score(
+            nothing
+        )
 
 
 @pytest.mark.parametrize("form", ["interactions", "pairs"])

@@ -302,13 +302,16 @@ class FactorizationRecommender(Online):
         NotFittedError
             The model was neither fitted nor loaded.
         DataError
-            No interaction has both a user and an item of the training data.
+            No interaction has both a user and an item of the training data, or all
+            weights are zero.
         """
         self._require_fitted("score")
         data = with_ratings(Interactions.of(interactions), y)
         users = self.users_.codes(data.user_ids)[data.users]
         items = self.items_.codes(data.item_ids)[data.items]
         if LOSSES[self.loss].is_explicit:
+            if data.weights is not None and not data.weights.any():
+                raise DataError("score: all weights are zero. Give one above zero.")
             errors = data.ratings - self._predicted(users, items)
             return -float(np.sqrt(np.average(errors**2, weights=data.weights)))
         both = (users >= 0) & (items >= 0)
