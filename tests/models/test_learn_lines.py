@@ -1,12 +1,15 @@
 """Lines are learned as they come; a signal saves and ends."""
 
+import io
 import signal
 import subprocess
 import sys
 
 import pytest
 
+from wyrm_py.errors import DataError
 from wyrm_py.models import FactorizationRecommender
+from wyrm_py.models.learn_lines import learn_lines
 
 LEARN = """
 import sys
@@ -52,3 +55,11 @@ def test_a_signal_saves_and_has_its_usual_effect(tmp_path, number, code):
         assert learner.wait(timeout=30) == code
         assert "end" not in learner.stdout.read()
     assert len(FactorizationRecommender.load(path).items_) == 7
+
+
+def test_nothing_to_learn_leaves_the_file_as_it_was(tmp_path):
+    path = tmp_path / "m.wyrm"
+    path.write_bytes(b"precious")
+    with pytest.raises(DataError, match="at least one event"):
+        learn_lines(FactorizationRecommender(), io.BytesIO(b""), path)
+    assert path.read_bytes() == b"precious"

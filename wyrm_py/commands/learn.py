@@ -118,7 +118,9 @@ def learn(
             **columns,
         )
     except KeyboardInterrupt:
-        note(f"wyrm: interrupted; saved {output}.")
+        learned = recommender.__sklearn_is_fitted__() and recommender.progress_.events
+        what = f"saved {output}" if learned else "nothing was saved"
+        note(f"wyrm: interrupted; {what}.")
         raise typer.Exit(130) from None
     if not as_json:
         note(f"Saved {output}.")

@@ -13,6 +13,7 @@ from typing import Any, Self
 
 from wyrm_py.data.events import Events
 from wyrm_py.data.streams import stream
+from wyrm_py.errors import DataError
 from wyrm_py.models.online import Online
 from wyrm_py.models.progressive import Progress
 
@@ -56,14 +57,16 @@ def learn_lines(
     KeyboardInterrupt, SystemExit
         After a signal; the exit code of SIGTERM is 143.
     DataError, MissingColumnError, SettingError, DivergenceError, OSError
-        As `partial_fit` and `save`; what came before is saved.
+        As `partial_fit` and `save`; what came before is saved. Also DataError if there
+        was no event at all: then no file is written.
     """
     size = max(1, min(every, CHUNK)) if chunk_size is None else chunk_size
     chunks = stream(source, chunk_size=size, **columns)
-    reported, saved = 0, time.monotonic()
+    reported, saved, learned = 0, time.monotonic(), False
 
     def after_chunk(progress: Progress) -> None:
-        nonlocal reported, saved
+        nonlocal reported, saved, learned
+        learned = True
         if report is not None and progress.events - reported >= every:
             reported = progress.events
             report(progress)
@@ -77,8 +80,12 @@ def learn_lines(
             with suppress(_Ended):
                 model.partial_fit(stop.between(chunks), callback=after_chunk)
         finally:
-            if path is not None and model.__sklearn_is_fitted__():
+            if path is not None and learned:
                 model.save(path)
+    if not learned:
+        raise DataError(
+            "learn_lines: at least one event is required, got none; nothing was saved."
+        )
     if report is not None and model.progress_.events > reported:
         report(model.progress_)
     return model.progress_
