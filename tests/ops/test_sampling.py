@@ -370,7 +370,7 @@ def item():
         (
             lambda: wp.sample_uniform(item(), 6, known_positives(), item()),
             errors.ShapeError,
-            "has 5 columns, but rows are drawn from 6",
+            r"\(users, 6\), as rows are drawn from 6, got \(3, 5\)",
         ),
         (
             lambda: wp.sample_uniform(item(), 5, np.eye(5), item()),

@@ -323,8 +323,8 @@ class Run:
                 raise DivergenceError(
                     f"fit: what the optimizer keeps for parameter {name} became NaN or "
                     "infinite, so that it no longer learns; parameters stay as they "
-                    "are. Make the loss or the weights smaller, or set `clip` or "
-                    "`clip_norm`."
+                    "are. Lower the learning rate, make the loss or the weights "
+                    "smaller, or set `clip` or `clip_norm`."
                 )
             if not all_finite(update.block.value):
                 raise DivergenceError(
