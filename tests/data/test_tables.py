@@ -169,7 +169,7 @@ def test_bad_values_of_dataframes_are_named_with_their_row(columns, error, messa
 
 
 def test_columns_of_one_name_are_refused():
-    pandas = pytest.importorskip("pandas")
+
     frame = pandas.DataFrame([[1, 2, 3, 4]], columns=["user", "item", "x", "x"])
     with pytest.raises(DataError, match="'x' 2 times"):
         Interactions.of(frame)

@@ -102,8 +102,8 @@ class RowSums:
     def _merge(self, update: Update, pairs: Pairs) -> list[Part]:
         """Add values to those of an earlier pair with the same row, where they are.
 
-        Features of a positive and a negative item: 12 rows of width 32 take half the
-        time of the hash table, which needs them in one place.
+        The features of a positive and a negative item, for instance: a hash table
+        would need them copied to one place.
         """
         key = tuple(pair.rows for pair in update.pairs)
         if key not in self._merged:
