@@ -12,6 +12,7 @@ from wyrm_py.retrieval import best
 def oracle(scores, n, excluded=None, allowed=None):
     """Sort all rows by score, then code; leave out what may not be there."""
     found_codes, found_scores = [], []
+    width = min(n, scores.shape[1])
     for q, line in enumerate(scores.tolist()):
         left_out = set() if excluded is None else set(excluded[q])
         rows = [
@@ -22,10 +23,11 @@ def oracle(scores, n, excluded=None, allowed=None):
             and score > -np.inf  # also false for NaN
         ]
         rows = sorted(rows)[:n]
-        missing = n - len(rows)
+        missing = width - len(rows)
         found_codes.append([code for _, code in rows] + [-1] * missing)
         found_scores.append([-score for score, _ in rows] + [-np.inf] * missing)
-    return np.array(found_codes).reshape(-1, n), np.array(found_scores).reshape(-1, n)
+    shape = len(scores), width
+    return np.reshape(found_codes, shape), np.reshape(found_scores, shape)
 
 
 def compressed(lists):
@@ -102,6 +104,16 @@ def test_threads_change_no_bit(n_queries):
         codes, scores = best(queries, items, None, 900, n_jobs=n_jobs)
         np.testing.assert_array_equal(codes, expected[0])
         np.testing.assert_array_equal(scores, expected[1])
+
+
+def test_more_than_there_are_gives_all_of_them():
+    items = np.arange(5.0)[:, None]
+    for n in (5, 6, 10**12, 10**30, np.int64(1 << 62)):
+        codes, scores = best(np.ones((2, 1)), items, None, n)
+        assert codes.tolist() == [[4, 3, 2, 1, 0]] * 2
+        assert scores.tolist() == [[4, 3, 2, 1, 0]] * 2
+    codes, scores = best(np.ones((2, 1)), np.ones((0, 1)), None, 10**12)
+    assert codes.shape == scores.shape == (2, 0)
 
 
 def test_nan_and_minus_infinity_are_never_among_the_best():

@@ -155,6 +155,7 @@ def best(
         Used in place, without a copy, where they are contiguous float32.
     biases : numbers, shape (I,), or None
     n : int >= 1
+        More than I is I.
     excluded : (starts, codes), or None
         Items that are left out: codes[starts[q]:starts[q + 1]], rising, for query q.
         Integers of shapes (Q + 1,) and (any,).
@@ -168,9 +169,9 @@ def best(
 
     Returns
     -------
-    codes : int64 array, shape (Q, n)
-        -1 where there are fewer than n.
-    scores : float32 array, shape (Q, n)
+    codes : int64 array, shape (Q, min(n, I))
+        -1 where there are fewer.
+    scores : float32 array, shape (Q, min(n, I))
         Minus infinity there.
 
     Raises
@@ -193,8 +194,8 @@ def best(
             "best: queries and items of one width are required, got "
             f"{left.shape} and {right.shape}."
         )
-    n = whole("best", "n", n, least=1)
     n_queries, n_items = len(left), len(right)
+    kept = min(whole("best", "n", n, least=1), n_items)
     given = (
         left,
         right,
@@ -203,7 +204,6 @@ def best(
         *_checked_excluded(excluded, n_queries),
         _mask(allowed, n_items),
     )
-    kept = min(n, n_items)
     parts = _parts(n_queries, n_items, resolve_jobs(n_jobs))
     across = len(parts) if n_queries == 1 else 1  # heaps of a query
     shape = (across, n_queries, kept)
@@ -218,7 +218,7 @@ def best(
     else:
         with ThreadPoolExecutor(len(jobs)) as pool:
             list(pool.map(lambda job: native_best()(*job), jobs))
-    return _in_order(scores, codes, n)
+    return _in_order(scores, codes)
 
 
 @cache
@@ -243,16 +243,13 @@ def _parts(n_queries: int, n_items: int, jobs: int) -> list[tuple[int, int, int,
 
 
 def _in_order(
-    scores: NDArray[np.float32], codes: NDArray[np.int64], n: int
+    scores: NDArray[np.float32], codes: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Return the n best of the heaps, shape (heaps, Q, kept), each query's in order."""
+    """Return the best of the heaps, shape (heaps, Q, kept), each query's in order."""
     wide_scores, wide_codes = (np.concatenate(list(x), 1) for x in (scores, codes))
-    order = np.lexsort((wide_codes, -wide_scores), axis=-1)[:, :n]
-    shape = len(order), n
-    found, points = np.full(shape, -1, _CODE), np.full(shape, -np.inf, _FLOAT)
-    found[:, : order.shape[1]] = np.take_along_axis(wide_codes, order, 1)
-    points[:, : order.shape[1]] = np.take_along_axis(wide_scores, order, 1)
-    return found, points
+    order = np.lexsort((wide_codes, -wide_scores), axis=-1)[:, : scores.shape[2]]
+    found = np.take_along_axis(wide_codes, order, 1)
+    return found, np.take_along_axis(wide_scores, order, 1)
 
 
 def _table(name: str, values: ArrayLike) -> NDArray[np.float32]:

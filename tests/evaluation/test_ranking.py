@@ -168,6 +168,14 @@ def test_a_perfect_model_scores_one_and_a_constant_one_gets_no_credit():
     assert values(constant) == [0.5, 0, 0, 0, 0, 0.25, 0, 0, 0.25]
 
 
+def test_a_top_beyond_the_catalogue_costs_nothing():
+    scores, test = np.arange(12.0).reshape(2, 6), sp.csr_array(np.eye(2, 6, 5))
+    train = sp.csr_array((2, 6), dtype=np.float32)
+    found = ranking_metrics_of_scores(scores, train, test, top=10**12)
+    assert (found.recall, found.mrr, found.coverage) == (1, 1, 1)
+    assert found.precision == pytest.approx(1e-12)
+
+
 def test_popularity_ranks_by_train_counts():
     *_, train, test = random_case(3)
     scores = np.tile(train.sum(axis=0), (len(train), 1))

@@ -89,9 +89,20 @@ def test_a_filter_allows_only_its_items_and_places_left_over_are_marked():
 def test_missing_places_of_text_ids_are_none():
     model = Model(n_items=3)
     model.items_ = IdMap(["x", "y", "z"], "item")
-    ids, _ = model.recommend("ann", n=5, exclude_seen=False)
-    assert set(ids[:3]) == {"x", "y", "z"}
-    assert ids[3:].tolist() == [None, None]
+    ids, _ = model.recommend("ann", n=3, exclude_seen=False, filter=["z"])
+    assert ids.tolist() == ["z", None, None]
+
+
+def test_more_than_there_are_gives_all_of_them():
+    model = Model()
+    everything = model.recommend(["ann", "bob"], n=40)
+    for n in (41, 10**12):
+        ids, scores = model.recommend(["ann", "bob"], n=n)
+        np.testing.assert_array_equal(ids, everything.ids)
+        np.testing.assert_array_equal(scores, everything.scores)
+        assert model.similar_items(5, n=n).ids.shape == (40,)
+        assert model.similar_users("ann", n=n).ids[-1] is None  # she herself
+        assert set(model.similar_users("ann", n=n).ids[:-1]) == set(USERS) - {"ann"}
 
 
 def test_new_users_are_known_by_their_features():
@@ -166,6 +177,9 @@ def test_similar_ones_have_the_highest_cosines(kind):
 
 def test_wrong_questions_are_refused():
     model = Model()
+    for name, asked in (("recommend", "ann"), ("similar_items", 5)):
+        with pytest.raises(SettingError, match=rf"^{name}: n must be a whole number"):
+            getattr(model, name)(asked, n=0)
     with pytest.raises(UnknownIdError, match=r"'anne'.*Train on data with this user"):
         model.recommend("anne")
     with pytest.raises(UnknownIdError, match="rank.*7"):

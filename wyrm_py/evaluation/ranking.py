@@ -299,7 +299,7 @@ class _Task:
             for matrix in (hidden, wanted)
             for part in (matrix.indptr, matrix.indices)
         ]
-        self.discounts = 1 / np.log2(np.arange(2, min(top, self.n_items) + 2))
+        self.discounts = 1 / np.log2(np.arange(2, min(self.top, self.n_items) + 2))
         self.shown = np.zeros(self.n_items, np.uint8)
         self.results = np.empty((len(self.rows), COLUMNS))
 
@@ -316,9 +316,9 @@ class _Task:
         auc, hits, recall, mrr, ndcg, average = self.results.T.copy()
         each = {
             "auc": auc,
-            "precision": hits / self.top,
+            "precision": hits / float(self.top),
             "recall": recall,
-            "f1": 2 * hits / (self.top + self.counts[self.rows]),
+            "f1": 2 * hits / (float(self.top) + self.counts[self.rows]),
             "map": average,
             "mrr": mrr,
             "ndcg": ndcg,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from wyrm_py.data.id_types import Ids
 from wyrm_py.data.ids import IdMap
 from wyrm_py.data.interactions import Interactions
-from wyrm_py.data.rows import RandomState
+from wyrm_py.data.rows import RandomState, whole
 from wyrm_py.errors import SettingError, ShapeError, UnknownIdError
 from wyrm_py.evaluation import RankingMetrics, ranking_metrics
 from wyrm_py.models.features import feature_rows
@@ -35,8 +35,9 @@ class Ranked(NamedTuple):
     Attributes
     ----------
     ids : array, shape (n,) for one query and (Q, n) for a list of them
-        Of the type the ids were given in. Where there are fewer than n: -1 for whole
-        numbers, None for text and other objects, NaN for floats, NaT for times.
+        Of the type the ids were given in. n is at most the size of the catalogue;
+        where fewer are left: -1 for whole numbers, None for text and other objects,
+        NaN for floats, NaT for times.
     scores : float32 array of the same shape
         Minus infinity there.
     """
@@ -131,6 +132,7 @@ class Answers(IndexVectors):
         users : id, list of Q ids, or None
             None stands for new users, of whom there are only features.
         n : int >= 1
+            More than there are gives all.
         exclude_seen : bool
             Leave out what the user has met in training.
         filter : list of item ids, or None
@@ -157,6 +159,7 @@ class Answers(IndexVectors):
             Features are not one row a user of as many finite numbers as in training.
         """
         self._require_fitted("recommend")
+        n = whole("recommend", "n", n, least=1)
         codes, vectors, offsets = self._queries("recommend", users, features)
         found, scores = best(
             *(vectors, self.item_vectors_, self.item_biases_, n),
@@ -270,6 +273,7 @@ class Answers(IndexVectors):
 
     def _similar(self, who: str, kind: str, wanted: Any, n: int) -> Ranked:
         self._require_fitted(who)
+        n = whole(who, "n", n, least=1)
         ids: IdMap = getattr(self, f"{kind}s_")
         table: Floats = getattr(self, f"{kind}_vectors_")
         single = np.ndim(wanted) == 0

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from wyrm_py.data.id_types import Ids
 from wyrm_py.data.interactions import Interactions
 from wyrm_py.data.ragged import RaggedColumn
+from wyrm_py.data.rows import whole
 from wyrm_py.errors import DataError, DivergenceError
 from wyrm_py.evaluation import RankingMetrics, ranking_metrics
 from wyrm_py.leaves import SparseInputNode
@@ -128,6 +129,7 @@ class HistoryAnswers(Answers):
             Of shape (n,) or (Q, n).
         """
         self._require_fitted("recommend_history")
+        n = whole("recommend_history", "n", n, least=1)
         histories, single = self._histories("recommend_history", items_so_far)
         states = self._finite_states("recommend_history", histories)
         seen = Seen.of(self._matrix(histories)) if exclude_seen else None

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from wyrm_py.data.id_types import Ids
 from wyrm_py.data.ids import IdMap
 from wyrm_py.data.interactions import Interactions
+from wyrm_py.data.rows import whole
 from wyrm_py.errors import DataError, SettingError, ShapeError
 from wyrm_py.leaves import ParameterNode
 from wyrm_py.models.answers import Answers, Ranked
@@ -162,6 +163,7 @@ class Newcomers(Answers, Estimator):
             Of shape (n,).
         """
         self._require_fitted("recommend_history")
+        n = whole("recommend_history", "n", n, least=1)
         vector, bias = self._folded("recommend_history", items, ratings)
         codes = np.unique(self.items_.codes(items))
         found, scores = best(

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from wyrm_py.data.id_types import Ids
 from wyrm_py.data.ids import IdMap
+from wyrm_py.data.rows import whole
 from wyrm_py.errors import ShapeError
 from wyrm_py.models.answers import Ranked
 from wyrm_py.retrieval import best
@@ -111,6 +112,7 @@ class WordAnswers:
             `n` is below one.
         """
         self._require_fitted("similar")
+        n = whole("similar", "n", n, least=1)
         single = np.ndim(words) == 0
         codes = self.vocabulary_.require([words] if single else words, "similar")
         found = self._nearest(self.vectors_[codes], codes[:, None], n)
@@ -128,6 +130,7 @@ class WordAnswers:
         representations", NAACL 2013, section 4.
         """
         self._require_fitted("analogy")
+        n = whole("analogy", "n", n, least=1)
         more = self.vocabulary_.require(positive, "analogy")
         less = self.vocabulary_.require(negative, "analogy")
         codes = np.concatenate([more, less])
