@@ -16,6 +16,7 @@ PACKAGE = ROOT / "wyrm_py"
 # From the bottom up: a module imports only from its own line and those above it.
 LAYERS = {
     "errors": "typed errors",
+    "seeds": "what a random_state stands for",
     "progress": "the progress bar: numbers in, a line on the terminal out",
     "atomic_file": "files replaced at once or not at all",
     "array_header": "where the arrays of a file are",

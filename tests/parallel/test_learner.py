@@ -283,10 +283,17 @@ def test_wrong_use_is_refused_by_type_and_changes_nothing():
         learner.learn({inputs[0]: x})
     with pytest.raises(errors.DataError, match="nan in example 0"):
         learner.learn(fed(inputs, (x, np.full(4, np.nan))))
-    with pytest.raises(errors.DataError, match="weights must be finite"):
+    with pytest.raises(errors.DataError, match="^learn: weights must be finite"):
         learner.learn(fed(inputs, (x, y)), [1, 1, -1, 1])
     with pytest.raises(errors.DataError, match="empty"):
         learner.learn(fed(inputs, (x[:0], y[:0])))
+    with pytest.raises(errors.ShapeError, match="^learn: weights must have the shape"):
+        learner.learn(fed(inputs, (x, y)), [1, 1])
+    with pytest.raises(errors.DTypeError, match="^learn: weights"):
+        learner.learn(fed(inputs, (x, y)), ["1"] * 4)
+    whole = Learner(loss.sum(), wp.SGD(0.1), batch_size=2)
+    with pytest.raises(errors.ShapeError, match="^learn: weights need a loss with one"):
+        whole.learn(fed(inputs, (x, y)), np.ones(4))
     assert not weights.value.any()
     assert learner.examples == 0
 

@@ -10,15 +10,14 @@ from scipy import sparse
 
 from wyrm_py.data.ragged import RaggedColumn
 from wyrm_py.data.rows import (
-    RandomState,
     as_rows,
     batch_rows,
     even_rows,
     fold_rows,
-    generator,
     part_rows,
 )
 from wyrm_py.errors import DataError, DTypeError, SettingError, ShapeError
+from wyrm_py.seeds import RandomState, generator
 from wyrm_py.values import as_array, as_csr
 
 
@@ -97,7 +96,7 @@ class Dataset:
 
         Parameters
         ----------
-        random_state : int >= 0, Generator or None
+        random_state : int >= 0, Generator, RandomState or None
             The same seed gives the same order.
         """
         order = generator("Dataset.shuffle", random_state).permutation(len(self))
@@ -149,7 +148,7 @@ class Dataset:
         shuffle : bool
             Draw the folds at random; otherwise they are runs of consecutive records.
             In each part records keep the order they have here.
-        random_state : int >= 0, Generator or None
+        random_state : int >= 0, Generator, RandomState or None
             Only with `shuffle`.
 
         Raises

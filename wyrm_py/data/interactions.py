@@ -20,9 +20,10 @@ from wyrm_py.data.id_types import Ids
 from wyrm_py.data.ids import IdMap
 from wyrm_py.data.ragged import RaggedColumn, gather_spans
 from wyrm_py.data.roles import ROLES, Wanted
-from wyrm_py.data.rows import RandomState, as_rows, batch_rows, even_rows, generator
+from wyrm_py.data.rows import as_rows, batch_rows, even_rows
 from wyrm_py.data.tables import events_of
 from wyrm_py.errors import DataError, DTypeError, IndexRangeError, ShapeError
+from wyrm_py.seeds import RandomState, generator
 from wyrm_py.values import as_array, require_inside
 
 if TYPE_CHECKING:  # slow to import: waits until it is asked for
@@ -290,7 +291,7 @@ class Interactions:
 
         Parameters
         ----------
-        random_state : int >= 0, Generator or None
+        random_state : int >= 0, Generator, RandomState or None
             The same seed gives the same order.
         """
         order = generator("Interactions.shuffle", random_state).permutation(len(self))

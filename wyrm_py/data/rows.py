@@ -16,22 +16,8 @@ from wyrm_py.errors import IndexRangeError, SettingError, ShapeError
 from wyrm_py.values import as_array
 
 Rows = slice | NDArray[Any]
-RandomState = int | np.random.Generator | None
 
 _SLACK = 1e-6  # of a sum of fractions: 0.7 + 0.2 + 0.1 is not quite one
-
-
-def generator(who: str, random_state: RandomState) -> np.random.Generator:
-    """Return the generator of a seed, a generator itself, or a fresh one for None.
-
-    Raises
-    ------
-    SettingError
-        It is neither, or a negative seed.
-    """
-    if random_state is None or isinstance(random_state, np.random.Generator):
-        return np.random.default_rng(random_state)
-    return np.random.default_rng(whole(who, "random_state", random_state, least=0))
 
 
 def whole(who: str, name: str, value: Any, least: int) -> int:

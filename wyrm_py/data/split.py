@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wyrm_py.data.interactions import Interactions
-from wyrm_py.data.rows import RandomState, generator, whole
+from wyrm_py.data.rows import whole
 from wyrm_py.errors import DataError, SettingError, ShapeError
+from wyrm_py.seeds import RandomState, generator, seed_of
 from wyrm_py.values import as_array
 
 Parts = tuple[Interactions, Interactions]
@@ -29,7 +30,7 @@ def random_split(
     test_share : float in (0, 1)
         The test part gets `round(test_share * N)`, at least one; so does the train
         part.
-    random_state : int >= 0, Generator or None
+    random_state : int >= 0, Generator, RandomState or None
         The same seed gives the same split.
 
     Raises
@@ -64,7 +65,7 @@ def user_split(
     ----------
     interactions : Interactions
     test_share : float in (0, 1)
-    random_state : int >= 0, Generator or None
+    random_state : int >= 0, Generator, RandomState or None
 
     Raises
     ------
@@ -74,9 +75,7 @@ def user_split(
         No user, or every user, is drawn into the test part.
     """
     _require_share("user_split", test_share)
-    if random_state is None or isinstance(random_state, np.random.Generator):
-        random_state = int(generator("user_split", random_state).integers(2**63))
-    seed = str(whole("user_split", "random_state", random_state, least=0)).encode()
+    seed = str(seed_of("user_split", random_state)).encode()
     draws = [
         int.from_bytes(blake2b(b"%b %b" % (seed, str(user).encode())).digest()[:8])
         for user in interactions.user_ids
@@ -136,7 +135,7 @@ def leave_out_split(
     latest : bool
         Take each user's latest (equal times: in the order of the data) rather than
         random ones.
-    random_state : int >= 0, Generator or None
+    random_state : int >= 0, Generator, RandomState or None
         The same seed gives the same split.
 
     Raises

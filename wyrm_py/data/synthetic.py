@@ -7,8 +7,8 @@ and by popularity, so that a model which finds the tastes clearly beats the popu
 import numpy as np
 
 from wyrm_py.data.interactions import Interactions
-from wyrm_py.data.rows import RandomState, generator
 from wyrm_py.errors import SettingError
+from wyrm_py.seeds import RandomState, generator
 
 _TASTES = 6
 _TASTE_STRENGTH = 2.2  # against popularity's spread of 1, in logits
@@ -28,7 +28,7 @@ def synthetic_ratings(
     n_ratings : int >= n_users
         At most half of all pairs, so that there is something left to recommend.
     n_users, n_items : int >= 2
-    random_state : int >= 0, Generator or None
+    random_state : int >= 0, Generator, RandomState or None
         The same numbers and seed give the same ratings.
 
     Returns

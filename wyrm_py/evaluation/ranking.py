@@ -19,7 +19,7 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import ArrayLike, NDArray
 
-from wyrm_py.data.rows import RandomState, generator, whole
+from wyrm_py.data.rows import whole
 from wyrm_py.engines.native import kernels
 from wyrm_py.errors import DataError, DTypeError, ShapeError
 from wyrm_py.evaluation.arguments import (
@@ -31,6 +31,7 @@ from wyrm_py.evaluation.arguments import (
 )
 from wyrm_py.evaluation.kernel import COLUMNS, native_ranking
 from wyrm_py.parallel.pools import resolve_jobs
+from wyrm_py.seeds import RandomState, generator
 from wyrm_py.values import as_array
 
 Scores = Callable[[NDArray[np.int64]], ArrayLike]
@@ -131,7 +132,7 @@ def ranking_metrics(
         Sampled metrics are not those of the whole ranking and may order models
         differently (Krichene and Rendle, "On sampled metrics for item
         recommendation", KDD 2020).
-    random_state : int >= 0, Generator or None
+    random_state : int >= 0, Generator, RandomState or None
         Of the sample; a user's negatives depend on it and on the user alone.
 
     Raises

@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from wyrm_py.data.id_types import Ids
 from wyrm_py.data.ids import IdMap
 from wyrm_py.data.interactions import Interactions
-from wyrm_py.data.rows import RandomState, whole
+from wyrm_py.data.rows import whole
 from wyrm_py.errors import SettingError, ShapeError, UnknownIdError
 from wyrm_py.evaluation import RankingMetrics, ranking_metrics
 from wyrm_py.models.features import feature_rows
 from wyrm_py.models.index_vectors import IndexVectors
 from wyrm_py.models.seen import Seen
 from wyrm_py.retrieval import best
+from wyrm_py.seeds import RandomState
 from wyrm_py.values import as_array
 
 Floats = NDArray[np.float32]

@@ -32,6 +32,7 @@ from wyrm_py.optim import FTRL, SGD, Adagrad, Adam, Optimizer
 from wyrm_py.optim.schedules import Schedule
 from wyrm_py.parallel.fit import fit
 from wyrm_py.parallel.history import History
+from wyrm_py.seeds import RandomState
 
 OPTIMIZERS = {"adagrad": Adagrad, "adam": Adam, "ftrl": FTRL, "sgd": SGD}
 
@@ -59,7 +60,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
     n_jobs : int
         Workers; -1 is one a core.
     backend : "processes" or "threads"
-    random_state : int >= 0, or None
+    random_state : int >= 0, Generator, RandomState or None
         With one worker a seed gives one result.
 
     Attributes
@@ -75,7 +76,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
     epochs: int
     n_jobs: int
     backend: Literal["processes", "threads"]
-    random_state: int | None
+    random_state: RandomState
     history_: History
 
     # -- training -------------------------------------------------------------------

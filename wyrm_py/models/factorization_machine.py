@@ -21,6 +21,7 @@ from wyrm_py.nn import losses
 from wyrm_py.nodes import Node
 from wyrm_py.optim import Optimizer
 from wyrm_py.optim.schedules import Schedule
+from wyrm_py.seeds import RandomState, generator
 from wyrm_py.sparse_rows import SparseRows, sparse_rows
 
 
@@ -89,7 +90,7 @@ class FactorizationMachine(SparsePredictor):
     n_jobs : int
         Workers; -1 is one a core.
     backend : {"processes", "threads"}
-    random_state : int >= 0, or None
+    random_state : int >= 0, Generator, RandomState or None
         With one worker a seed gives one result.
 
     Attributes
@@ -130,7 +131,7 @@ class FactorizationMachine(SparsePredictor):
     epochs: int = 10
     n_jobs: int = 1
     backend: Literal["processes", "threads"] = "processes"
-    random_state: int | None = None
+    random_state: RandomState = None
 
     def _first_rows(
         self, columns: int, outputs: int, rng: np.random.Generator
@@ -249,7 +250,7 @@ class FactorizationMachine(SparsePredictor):
         score = self._score(sparse_rows(parts, better), **self._parameters)
         other = self._score(sparse_rows(parts, worse), **self._parameters)
         loss = self._loss().graph(score, other)
-        rng = np.random.default_rng(self.random_state)
+        rng = generator(type(self).__name__, self.random_state)
         if weights is not None:
             more["weights"] = np.asarray(weights)[pairs.better]
         calls = list(callbacks)

@@ -16,6 +16,7 @@ from wyrm_py.models.supervised import SparsePredictor
 from wyrm_py.nodes import Node
 from wyrm_py.optim import Optimizer
 from wyrm_py.optim.schedules import Schedule
+from wyrm_py.seeds import RandomState
 
 
 def logistic(score: Node, target: Node) -> Node:
@@ -53,7 +54,7 @@ class SparseLinear(SparsePredictor):
     n_jobs : int
         Workers; -1 is one a core.
     backend : {"processes", "threads"}
-    random_state : int >= 0, or None
+    random_state : int >= 0, Generator, RandomState or None
         With one worker a seed gives one result.
 
     Attributes
@@ -96,7 +97,7 @@ class SparseLinear(SparsePredictor):
     epochs: int = 10
     n_jobs: int = 1
     backend: Literal["processes", "threads"] = "processes"
-    random_state: int | None = None
+    random_state: RandomState = None
 
     def _first_rows(
         self, columns: int, outputs: int, rng: np.random.Generator

@@ -25,7 +25,7 @@ from wyrm_py.models.online_trainer import TABLES, OnlineSettings, OnlineTrainer
 from wyrm_py.models.progressive import Progress
 from wyrm_py.models.publication import Subscription
 from wyrm_py.models.seen_log import SeenLog
-from wyrm_py.parallel.fit import seed_of
+from wyrm_py.seeds import seed_of
 
 _OWN = ("_trainer", "_publisher", "_reader", "_shown")
 """Attributes that belong to one process: no copy or file has them."""
@@ -181,7 +181,7 @@ class Online(Newcomers):
     def _new_trainer(self, settings: OnlineSettings) -> OnlineTrainer:
         loss, (state, counts) = self._checked_loss(), self._keep_stream()
         self._require_online(loss)
-        seed = seed_of(self.random_state)
+        seed = seed_of(type(self).__name__, self.random_state)
         known: Any = self if hasattr(self, "items_") else None
         users: IdMap | HashedIds = IdMap(kind="user")
         if known is not None:

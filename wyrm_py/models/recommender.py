@@ -16,7 +16,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from wyrm_py.data.ids import IdMap
 from wyrm_py.data.interactions import Interactions
-from wyrm_py.data.rows import generator
 from wyrm_py.errors import DataError, SettingError
 from wyrm_py.evaluation import ranking_metrics
 from wyrm_py.leaves import ParameterNode, SparseInputNode
@@ -35,6 +34,7 @@ from wyrm_py.models.online import Online
 from wyrm_py.models.seen import Seen
 from wyrm_py.optim import Optimizer
 from wyrm_py.optim.schedules import Schedule
+from wyrm_py.seeds import RandomState, generator
 
 Floats = NDArray[np.float32]
 Codes = NDArray[np.int64]
@@ -111,7 +111,7 @@ class FactorizationRecommender(Online):
     identity: bool = True
     n_jobs: int = 1
     backend: Literal["processes", "threads"] = "threads"
-    random_state: int | None = None
+    random_state: RandomState = None
 
     # -- training -------------------------------------------------------------------
 
@@ -211,7 +211,7 @@ class FactorizationRecommender(Online):
         self, data: Interactions, user_features: Any, item_features: Any, events: Any
     ) -> Model:
         """Return random vectors and zero biases, and features checked."""
-        rng = generator("fit", self.random_state)
+        rng = generator(type(self).__name__, self.random_state)
 
         def table(rows: int, scale: float, name: str) -> ParameterNode:
             values = rng.standard_normal((rows, self.width), np.float32)

@@ -24,6 +24,7 @@ from wyrm_py.models.seen import Seen
 from wyrm_py.models.sequence import ENCODERS, LOSSES, Search, SequenceModel
 from wyrm_py.optim import Adagrad, Optimizer
 from wyrm_py.optim.schedules import Cosine, Schedule
+from wyrm_py.seeds import RandomState, generator
 
 Floats = NDArray[np.float32]
 
@@ -100,7 +101,7 @@ class SequenceRecommender(HistoryAnswers, Estimator):
     initial_scale: float = 0.1
     n_jobs: int = 1
     backend: Literal["processes", "threads"] = "threads"
-    random_state: int | None = None
+    random_state: RandomState = None
 
     @classmethod
     def search_space(cls) -> dict[str, Any]:
@@ -155,7 +156,7 @@ class SequenceRecommender(HistoryAnswers, Estimator):
         """
         self._require_settings()
         data = Interactions.of(interactions)
-        rng = np.random.default_rng(self.random_state)
+        rng = generator(type(self).__name__, self.random_state)
         model = self._new_model(self._first_vectors(data.n_items, rng), rng)
         users, items = IdMap(data.user_ids, "user"), IdMap(data.item_ids, "item")
         seen = Seen.of(data.csr())
@@ -203,7 +204,7 @@ class SequenceRecommender(HistoryAnswers, Estimator):
         users, items = copy.deepcopy(self.users_), copy.deepcopy(self.items_)
         user_codes, item_codes = users.add(data.user_ids), items.add(data.item_ids)
         joined = continued(data, user_codes, item_codes, self.recent_, len(items))
-        rng = np.random.default_rng(self.random_state)
+        rng = generator(type(self).__name__, self.random_state)
         more = self._first_vectors(len(items), rng)[len(self.items_) :]
         model = self._model_of(grown(self.learned_, more))
         settings = {"epochs": epochs, "progress": progress, **training}

@@ -25,11 +25,11 @@ from wyrm_py.models.word_answers import WordAnswers
 from wyrm_py.nodes import Node
 from wyrm_py.optim import SGD, Optimizer
 from wyrm_py.optim.schedules import Linear, Schedule
-from wyrm_py.parallel.fit import seed_of
 from wyrm_py.parallel.history import History
 from wyrm_py.parallel.learner import Learned, Learner
 from wyrm_py.parallel.pools import resolve_jobs
 from wyrm_py.samplers import sample_popular
+from wyrm_py.seeds import RandomState, seed_of
 
 Floats = NDArray[np.float32]
 FIRST_RATE = 0.025
@@ -113,7 +113,7 @@ class SkipGram(WordAnswers, Estimator):
     epochs : int >= 0
     n_jobs : int
         Worker threads; -1 is one a core. With one worker a seed gives one result.
-    random_state : int >= 0, or None
+    random_state : int >= 0, Generator, RandomState or None
 
     Attributes
     ----------
@@ -151,7 +151,7 @@ class SkipGram(WordAnswers, Estimator):
     l2: float | None = None
     epochs: int = 5
     n_jobs: int = 1
-    random_state: int | None = None
+    random_state: RandomState = None
 
     def fit(
         self,
@@ -231,7 +231,7 @@ class SkipGram(WordAnswers, Estimator):
                 "times. Give a list of sentences, not one sentence; or lower min_count."
             )
         # the words so far are in it: each call draws anew
-        drawn_from = [seed_of(self.random_state), int(before.counts.sum())]
+        drawn_from = [seed_of("SkipGram", self.random_state), int(before.counts.sum())]
         rng = np.random.default_rng(drawn_from)
         shape = len(corpus.counts) - len(before.counts), self.width
         fresh = (2 * rng.random(shape, np.float32) - 1) / self.width

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
-from wyrm_py.data.rows import generator
 from wyrm_py.errors import DataError, DTypeError, SettingError, ShapeError
 from wyrm_py.leaves import InputNode, ParameterNode
 from wyrm_py.models.ordered_pairs import OrderedPairs
@@ -34,6 +33,7 @@ from wyrm_py.optim import Adagrad, Optimizer
 from wyrm_py.parallel.history import History
 from wyrm_py.parallel.learner import Learner
 from wyrm_py.parameters.block import slot_kind
+from wyrm_py.seeds import generator, seed_of
 
 Callbacks = Iterable[Callable[[History], object]]
 
@@ -228,7 +228,8 @@ class SparsePredictor(SparseScorer):
         """Make the tables as long as rows are wide; new rows are first ones."""
         before = self.n_features_in_
         outputs = self._parameters["intercept"].shape[1]
-        rng = np.random.default_rng([self.random_state or 0, before])
+        seed = seed_of(type(self).__name__, self.random_state or 0)
+        rng = np.random.default_rng([seed, before])
         tables = dict(self._parameters)
         for name, rows in self._first_rows(columns - before, outputs, rng).items():
             old = self._parameters[name].block

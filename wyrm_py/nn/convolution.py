@@ -11,9 +11,7 @@ from wyrm_py.errors import SettingError, ShapeError
 from wyrm_py.nn.activation import Activated, activate, checked_activation
 from wyrm_py.nn.initialisers import (
     Initialiser,
-    RandomState,
     checked_shape,
-    generator,
     parameter,
     xavier_uniform,
     zeros,
@@ -23,6 +21,7 @@ from wyrm_py.nodes import Node
 from wyrm_py.ops.convolution import checked_padding
 from wyrm_py.ops.padding import MODES, Amounts
 from wyrm_py.ops.windows import PerAxis, per_axis
+from wyrm_py.seeds import RandomState, generator
 
 
 class Convolution(Layer):
@@ -52,7 +51,7 @@ class Convolution(Layer):
         (batch, channels, *space)
     initialiser : function (shape, rng) of the kernel, `xavier_uniform()` by default;
         the bias begins with zeros
-    random_state : int >= 0, Generator or None
+    random_state : int >= 0, Generator, RandomState or None
     dtype : float32 or float64
 
     Attributes
@@ -104,7 +103,7 @@ class Convolution(Layer):
         self.padding_mode = padding_mode
         self.groups, self.channels_last = groups, channels_last
         self.activation = checked_activation(name, activation)
-        rng = generator(random_state)
+        rng = generator(name, random_state)
         shape = (out_channels, in_channels // groups, *self.window)
         self.weight = parameter(initialiser or xavier_uniform(), shape, rng, dtype)
         self.bias = parameter(zeros, (out_channels,), rng, dtype) if bias else None

@@ -9,14 +9,13 @@ from wyrm_py.errors import ShapeError
 from wyrm_py.nn.activation import Activated, activate, checked_activation
 from wyrm_py.nn.initialisers import (
     Initialiser,
-    RandomState,
-    generator,
     parameter,
     xavier_uniform,
     zeros,
 )
 from wyrm_py.nn.layer import Layer
 from wyrm_py.nodes import Node
+from wyrm_py.seeds import RandomState, generator
 
 
 class Dense(Layer):
@@ -30,7 +29,7 @@ class Dense(Layer):
     bias : whether to add one
     initialiser : function (shape, rng) of the weights, `xavier_uniform()` by default;
         the bias begins with zeros
-    random_state : int, Generator or None
+    random_state : int >= 0, Generator, RandomState or None
     dtype : float32 or float64
 
     Attributes
@@ -58,7 +57,7 @@ class Dense(Layer):
         dtype: DTypeLike = np.float32,
     ) -> None:
         self.activation = checked_activation("Dense", activation)
-        rng = generator(random_state)
+        rng = generator("Dense", random_state)
         self.weight = parameter(
             initialiser or xavier_uniform(), (inputs, outputs), rng, dtype
         )

@@ -9,13 +9,13 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from wyrm_py.nn.initialisers import (
     Initialiser,
-    RandomState,
     checked_shape,
     normal,
     parameter,
 )
 from wyrm_py.nn.layer import Layer
 from wyrm_py.nodes import Node
+from wyrm_py.seeds import RandomState, generator
 
 
 class Embedding(Layer):
@@ -27,7 +27,7 @@ class Embedding(Layer):
     width : int >= 1, length of each
     initialiser : function (shape, rng); by default normal with std 1 / sqrt(width),
         so that vectors have a length of about 1
-    random_state : int >= 0, Generator or None
+    random_state : int >= 0, Generator, RandomState or None
     dtype : float32 or float64
 
     Attributes
@@ -57,7 +57,8 @@ class Embedding(Layer):
         shape = checked_shape("Embedding", (rows, width))
         if initialiser is None:
             initialiser = normal(std=1 / math.sqrt(width))
-        self.weight = parameter(initialiser, shape, random_state, dtype)
+        rng = generator("Embedding", random_state)
+        self.weight = parameter(initialiser, shape, rng, dtype)
 
     def forward(self, rows: Node | ArrayLike) -> Node:
         """Look up rows.

@@ -18,11 +18,11 @@ from numpy.typing import DTypeLike, NDArray
 
 from wyrm_py.errors import SettingError, ShapeError
 from wyrm_py.leaves import ParameterNode
+from wyrm_py.seeds import RandomState, generator
 
 Array: TypeAlias = NDArray[Any]
 Shape: TypeAlias = tuple[int, ...]
 Initialiser: TypeAlias = Callable[[Shape, np.random.Generator], Any]
-RandomState: TypeAlias = int | np.random.Generator | np.random.SeedSequence | None
 
 
 def parameter(
@@ -37,8 +37,8 @@ def parameter(
     ----------
     initialiser : function of (shape, rng) that returns an array of that shape
     shape : sequence of int > 0
-    random_state : int, Generator or None; a Generator is drawn from, an int gives
-        the same values each time
+    random_state : int, Generator, RandomState or None; a Generator is drawn from, an
+        int gives the same values each time
     dtype : float32 or float64
 
     Raises
@@ -49,7 +49,7 @@ def parameter(
         If the initialiser returns another shape.
     """
     extents = checked_shape("parameter", shape)
-    values = np.asarray(initialiser(extents, generator(random_state)))
+    values = np.asarray(initialiser(extents, generator("parameter", random_state)))
     if values.shape != extents:
         name = getattr(initialiser, "__name__", repr(initialiser))
         raise ShapeError(
@@ -57,17 +57,6 @@ def parameter(
             f"{extents}; {name} returned {values.shape}."
         )
     return ParameterNode(values, dtype)
-
-
-def generator(random_state: RandomState) -> np.random.Generator:
-    """Return a random generator: the one given, or a new one with that seed."""
-    try:
-        return np.random.default_rng(random_state)
-    except (TypeError, ValueError) as error:
-        raise SettingError(
-            f"random_state: an int >= 0, a numpy Generator or None is required, got "
-            f"{random_state!r}: {error}."
-        ) from None
 
 
 def checked_shape(who: str, shape: Sequence[int]) -> Shape:

@@ -18,9 +18,7 @@ from wyrm_py.errors import SettingError, ShapeError
 from wyrm_py.leaves import Constant, ParameterNode
 from wyrm_py.nn.initialisers import (
     Initialiser,
-    RandomState,
     checked_shape,
-    generator,
     parameter,
     uniform,
     zeros,
@@ -29,6 +27,7 @@ from wyrm_py.nn.layer import Layer
 from wyrm_py.nodes import Node
 from wyrm_py.ops.scan import Repeat
 from wyrm_py.recurrence import scan
+from wyrm_py.seeds import RandomState, generator
 
 
 class Cell(Layer):
@@ -42,7 +41,7 @@ class Cell(Layer):
     learn_initial : whether the initial states are parameters (zeros at first)
     initialiser : function (shape, rng) of all weights and biases; by default uniform
         between -1 / sqrt(hidden) and that
-    random_state : int, Generator or None
+    random_state : int >= 0, Generator, RandomState or None
     dtype : float32 or float64
 
     Attributes
@@ -66,7 +65,7 @@ class Cell(Layer):
         dtype: DTypeLike = np.float32,
     ) -> None:
         checked_shape(type(self).__name__, (inputs, hidden))
-        rng = generator(random_state)
+        rng = generator(type(self).__name__, random_state)
         bound = 1.0 / math.sqrt(hidden)
         chosen = initialiser or uniform(-bound, bound)
         wide = self._gates() * hidden
@@ -252,7 +251,7 @@ class Recurrent(Layer):
     learn_initial : whether the initial states are parameters (zeros at first)
     initialiser : function (shape, rng) of all weights and biases; by default uniform
         between -1 / sqrt(hidden) and that
-    random_state : int, Generator or None
+    random_state : int >= 0, Generator, RandomState or None
     dtype : float32 or float64
 
     Attributes
@@ -297,7 +296,7 @@ class Recurrent(Layer):
                 f"{type(self).__name__}: hidden must be a width or a list of at least "
                 f"one, got {hidden!r}."
             )
-        rng = generator(random_state)
+        rng = generator(type(self).__name__, random_state)
         self.cells = [
             self._cell(before, width, learn_initial, initialiser, rng, dtype, settings)
             for before, width in zip([inputs, *widths[:-1]], widths, strict=True)

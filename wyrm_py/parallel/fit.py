@@ -6,7 +6,6 @@ happens is in run.py.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
@@ -26,6 +25,7 @@ from wyrm_py.parallel.run import Run, check_columns
 from wyrm_py.parallel.stopping import EarlyStopping
 from wyrm_py.parallel.validation import Validation
 from wyrm_py.parallel.weighting import weigh
+from wyrm_py.seeds import RandomState, seed_of
 
 BACKENDS = ("processes", "threads")
 MODES = ("hogwild", "synchronous")
@@ -44,7 +44,7 @@ def fit(
     batch_size: int | None = None,
     parameters: Iterable[ParameterNode] | None = None,
     shuffle: bool = True,
-    random_state: int | np.random.Generator | None = None,
+    random_state: RandomState = None,
     weights: ArrayLike | None = None,
     validation: Any = None,
     stop: EarlyStopping | None = None,
@@ -76,7 +76,7 @@ def fit(
         length) and its column has shape (N, *node.shape[1:])
     parameters : those to update; all trainable ones under the loss by default
     shuffle : take the examples in another random order each epoch
-    random_state : seed of the order and of all samplers, or a Generator
+    random_state : seed of the order and of all samplers, or a Generator or RandomState
     weights : (N,) finite numbers >= 0, not all zero; the loss of example k, and with
         it the gradient, is multiplied by `weights[k]`. With `batch_size` the first
         axis of the loss must be the batch
@@ -125,7 +125,7 @@ def fit(
     total = next(iter(columns.values())).count if columns else 1
     mean_weight = 1.0
     if weights is not None:
-        weighted = weigh(loss, weights, total, batch is not None)
+        weighted = weigh("fit", loss, weights, total, batch is not None)
         if weighted.mean == 0:
             raise DataError(
                 "fit: all weights are zero, so there is nothing to learn. Give at "
@@ -201,7 +201,7 @@ def _checkpoint(checkpoint: Any) -> CheckpointFile | None:
 def _start(random_state: Any, resume: Any) -> History:
     """Return the history that a run begins with."""
     if resume is None:
-        return History(seed=seed_of(random_state))
+        return History(seed=seed_of("fit", random_state))
     if not isinstance(resume, History):
         raise SettingError(
             "fit: resume must be the History of an earlier run or None, got "
@@ -244,18 +244,3 @@ def _callables(callbacks: Any) -> list[Callback]:
         "fit: callbacks must be a list of functions that take the History, got "
         f"{callbacks!r}."
     )
-
-
-def seed_of(random_state: Any) -> int:
-    """Return the seed that a random state stands for, or raise a SettingError."""
-    if random_state is None:
-        return secrets.randbits(63)
-    if isinstance(random_state, np.random.Generator):
-        return int(random_state.integers(1 << 63))
-    whole = isinstance(random_state, int | np.integer)
-    if not whole or isinstance(random_state, bool) or random_state < 0:
-        raise SettingError(
-            "fit: random_state must be an integer not below zero, a "
-            f"numpy.random.Generator or None, got {random_state!r}."
-        )
-    return int(random_state) & ((1 << 63) - 1)

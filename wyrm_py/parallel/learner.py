@@ -24,10 +24,10 @@ from wyrm_py.leaves import ParameterNode, require_node, require_nodes
 from wyrm_py.nodes import Node
 from wyrm_py.optim import Optimizer
 from wyrm_py.optim.schedules import Schedule
-from wyrm_py.parallel.fit import seed_of
 from wyrm_py.parallel.online_step import Chunk, OnlineStep
 from wyrm_py.parallel.pools import resolve_jobs
 from wyrm_py.parallel.weighting import weigh
+from wyrm_py.seeds import RandomState, seed_of
 
 WAITING = 3
 """Chunks that may wait for workers; `submit` then waits for the oldest."""
@@ -83,7 +83,7 @@ class Learner:
         the results depend neither on the time nor on how examples are cut into chunks
     batch_size : examples of one step, as for `fit`, or None for one at a time. A batch
         ends with its chunk
-    random_state : seed of all samplers, or a Generator
+    random_state : seed of all samplers, or a Generator or RandomState
     watch : nodes whose values, from before each update, are written down (test, then
         train): of any fixed shape, with `batch_size` one row an example
     parameters : those to update; all trainable ones under the loss by default
@@ -114,7 +114,7 @@ class Learner:
         optimizer: Optimizer,
         n_jobs: int = 1,
         batch_size: int | None = None,
-        random_state: int | np.random.Generator | None = None,
+        random_state: RandomState = None,
         watch: Iterable[Node] = (),
         parameters: Iterable[ParameterNode] | None = None,
     ) -> None:
@@ -139,7 +139,7 @@ class Learner:
         leaves = self._plan.leaves()
         single = batch_size == 1 and all(leaf.shape[:1] == (1,) for leaf in leaves)
         self._batch = None if batch_size is None or single else int(batch_size)
-        self._seed = seed_of(random_state)
+        self._seed = seed_of("Learner", random_state)
         self._first = optimizer.epoch
         self._steps: dict[Any, OnlineStep] = {}
         self._weighted: tuple[Node, Any, Plan] | None = None
@@ -283,7 +283,7 @@ class Learner:
             if node.application.owner in columns:
                 columns[node.application.owner].check_rows(node, limit)
         if weights is not None:
-            weighted = weigh(self._loss, weights, total, batched)
+            weighted = weigh("learn", self._loss, weights, total, batched)
             if self._weighted is None:
                 leaf = weighted.column.leaf
                 self._weighted = weighted.loss, leaf, self._planned(weighted.loss)

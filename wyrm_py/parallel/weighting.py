@@ -28,8 +28,8 @@ class Weighted(NamedTuple):
     mean: float  # weight of an example
 
 
-def weigh(loss: Node, weights: Any, examples: int, batched: bool) -> Weighted:
-    """Multiply a loss by the weights of the examples.
+def weigh(who: str, loss: Node, weights: Any, examples: int, batched: bool) -> Weighted:
+    """Multiply a loss by the weights of the examples; `who` begins messages.
 
     Raises
     ------
@@ -37,10 +37,10 @@ def weigh(loss: Node, weights: Any, examples: int, batched: bool) -> Weighted:
         Unless there is one finite number not below zero an example; or if batches
         have a single loss, which no weight of an example fits.
     """
-    array = _checked(weights, examples)
+    array = _checked(who, weights, examples)
     shape = [1] * len(loss.shape)
     if batched:
-        shape[:1] = _batch_axis(loss)
+        shape[:1] = _batch_axis(who, loss)
     weight = InputNode(np.ones(shape), loss.dtype, name="weights")
     with symbolic():
         product = loss * weight
@@ -48,32 +48,32 @@ def weigh(loss: Node, weights: Any, examples: int, batched: bool) -> Weighted:
     return Weighted(product, column, float(column.arrays[""].mean(dtype=np.float64)))
 
 
-def _checked(weights: Any, examples: int) -> Array:
-    array = as_array("fit: weights", weights)
+def _checked(who: str, weights: Any, examples: int) -> Array:
+    array = as_array(f"{who}: weights", weights)
     if array.dtype.kind not in "fiub":
         raise DTypeError(
-            f"fit: weights must be numbers, one an example, got dtype {array.dtype}."
+            f"{who}: weights must be numbers, one an example, got dtype {array.dtype}."
         )
     if array.shape != (examples,):
         raise ShapeError(
-            f"fit: weights must have the shape ({examples},), one number an example, "
+            f"{who}: weights must have the shape ({examples},), one number an example, "
             f"got {array.shape}."
         )
     bad = np.flatnonzero(~(np.isfinite(array) & (array >= 0)))
     if bad.size:
         raise DataError(
-            "fit: weights must be finite and not below zero, got "
+            f"{who}: weights must be finite and not below zero, got "
             f"{array[bad[0]]} for example {bad[0]}. Nothing was changed."
         )
     return array
 
 
-def _batch_axis(loss: Node) -> tuple[int, ...]:
+def _batch_axis(who: str, loss: Node) -> tuple[int, ...]:
     extents = Extents.of(topological_order([loss]), True)
     if not loss.shape or extents.shapes[loss][0].text != "batch":
         raise ShapeError(
-            "fit: weights need a loss with one row an example, but with `batch_size` "
-            f"the first axis of {loss!r}, of shape {loss.shape}, is not the batch. "
+            f"{who}: weights need a loss with one row an example, but the first axis "
+            f"of {loss!r}, of shape {loss.shape}, is not the batch of `batch_size`. "
             "Leave out the sum or mean over the batch, or leave `batch_size` out."
         )
     return loss.shape[:1]
