@@ -361,13 +361,28 @@ def test_changing_the_matrix_afterwards_changes_nothing():
     assert np.array_equal(product.forward().value, [[0, 2], [1, 0]])
 
 
+@pytest.mark.parametrize("dtype", [bool, np.int8, np.uint64, np.float64])
+def test_sparse_rows_of_any_real_kind_are_their_numbers(dtype):
+    rows = np.array([[1, 0, 1], [0, 1, 0]])
+    table = wp.ParameterNode(np.arange(6.0).reshape(3, 2))
+    node = wp.SparseInputNode(csr(np.zeros((2, 3))))
+    product = node.dot(table)
+    node.set_value(sparse.csr_array(rows.astype(dtype)))
+    expected = rows @ np.arange(6.0).reshape(3, 2)
+    assert np.array_equal(product.forward().value, expected)
+    column = sparse.csr_array(rows.astype(dtype))
+    single = wp.SparseInputNode(csr(np.zeros((1, 3))))
+    found = wp.evaluate(single.dot(table), {single: column})
+    assert np.array_equal(np.reshape(found, (2, 2)), expected)
+
+
 def test_sparse_rows_of_a_wrong_kind_or_shape_are_refused():
     with pytest.raises(
         errors.DTypeError, match=r"takes scipy.sparse rows, got ndarray"
     ):
         wp.SparseInputNode(np.eye(2))
-    with pytest.raises(errors.DTypeError, match="takes numbers, got dtype bool"):
-        wp.SparseInputNode(sparse.csr_array(np.eye(2, dtype=bool)))
+    with pytest.raises(errors.DTypeError, match="takes numbers, got dtype complex128"):
+        wp.SparseInputNode(sparse.csr_array(np.eye(2, dtype=complex)))
     node = wp.SparseInputNode(csr(np.eye(2)))
     with pytest.raises(errors.ShapeError, match=r"\(2, 2\), got \(1, 2\)"):
         node.set_value(csr(np.ones((1, 2))))

@@ -108,7 +108,7 @@ def as_csr(owner: str, rows: Any) -> Any:
             f"{owner}: takes scipy.sparse rows, got {type(rows).__name__}. Convert "
             "with `scipy.sparse.csr_array(rows)`."
         )
-    if rows.dtype.kind not in "fiu":
+    if rows.dtype.kind not in "fiub":
         raise DTypeError(f"{owner}: takes numbers, got dtype {rows.dtype}.")
     if rows.ndim != 2:
         raise ShapeError(f"{owner}: takes rows and columns, got shape {rows.shape}.")

@@ -26,6 +26,17 @@ def test_draws_are_even_among_what_the_user_knows():
         assert not found[np.equal(shares, 0)].any()
 
 
+@pytest.mark.parametrize("dtype", [bool, np.int8, np.uint64, np.float32])
+def test_of_what_is_known_only_the_places_count(dtype):
+    known = np.array([[1, 0, 1, 0], [0, 1, 0, 0]])
+    user = wp.IndexInputNode([0, 1])
+    matrix = sparse.csr_array(known.astype(dtype))
+    rows = sample_known(user, matrix, 50).value
+    assert set(rows[0]) == {0, 2} and set(rows[1]) == {1}
+    drawn = wp.sample_uniform(user, 4, known=matrix, user=user)
+    assert drawn.value[0] in {1, 3} and drawn.value[1] in {0, 2, 3}
+
+
 def test_each_forward_draws_anew():
     node = sample_known(wp.IndexInputNode([1]), KNOWN, 20)
     first = node.value.copy()

@@ -39,8 +39,6 @@ def feature_rows(who: str, name: str, given: Any, rows: int, what: str) -> Any:
                 f"dtype {array.dtype} and shape {array.shape}."
             )
         matrix = scipy.sparse.csr_array(array.astype(np.float32))
-    elif given.dtype == bool:
-        matrix = given.astype(np.float32)
     matrix = as_csr(f"{who}: {name}", matrix).astype(np.float32)
     if matrix.shape[0] != rows:
         raise ShapeError(
