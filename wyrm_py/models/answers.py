@@ -170,7 +170,7 @@ class Answers(IndexVectors):
         )
         scores += np.reshape(offsets, (-1, 1))
         single = users is not None and np.ndim(users) == 0
-        return _ranked(self.items_, found, scores, single)
+        return ranked(self.items_, found, scores, single)
 
     def rank(self, user: Any, items: Ids, features: Any = None) -> Ranked:
         """Return some items in the order of their scores for a user.
@@ -287,7 +287,7 @@ class Answers(IndexVectors):
             scales=scales,
             n_jobs=self.n_jobs if len(codes) > 1 else 1,
         )
-        return _ranked(ids, found, scores, single)
+        return ranked(ids, found, scores, single)
 
     # -- measuring ------------------------------------------------------------------
 
@@ -379,7 +379,8 @@ class Answers(IndexVectors):
         return allowed
 
 
-def _ranked(ids: IdMap, codes: Codes, scores: Floats, single: bool) -> Ranked:
+def ranked(ids: IdMap, codes: Codes, scores: Floats, single: bool) -> Ranked:
+    """Return answers (Q, n) by id, without the first axis for a single question."""
     found = ids.take(codes)
     return Ranked(found[0], scores[0]) if single else Ranked(found, scores)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import scipy.sparse
 from numpy.typing import NDArray
 
 from wyrm_py.data.id_types import Ids
@@ -15,7 +14,8 @@ from wyrm_py.data.rows import whole
 from wyrm_py.errors import DataError, DivergenceError
 from wyrm_py.evaluation import RankingMetrics, ranking_metrics
 from wyrm_py.leaves import SparseInputNode
-from wyrm_py.models.answers import Answers, Ranked
+from wyrm_py.models.answers import Answers, Ranked, ranked
+from wyrm_py.models.histories import each_once, history_codes
 from wyrm_py.models.runs import history_rows
 from wyrm_py.models.seen import Seen
 from wyrm_py.models.sequence import SequenceModel
@@ -132,15 +132,14 @@ class HistoryAnswers(Answers):
         n = whole("recommend_history", "n", n, least=1)
         histories, single = self._histories("recommend_history", items_so_far)
         states = self._finite_states("recommend_history", histories)
-        seen = Seen.of(self._matrix(histories)) if exclude_seen else None
+        seen = Seen.of(each_once(histories, len(self.items_))) if exclude_seen else None
         codes, scores = best(
             *(states, self.item_vectors_, self.item_biases_, n),
             excluded=seen,
             allowed=None if filter is None else self._allowed(filter),
             n_jobs=self.n_jobs if len(states) > 1 else 1,
         )
-        ids = self.items_.take(codes)
-        return Ranked(ids[0], scores[0]) if single else Ranked(ids, scores)
+        return ranked(self.items_, codes, scores, single)
 
     def history_metrics(self, interactions: Any, top: int = 10) -> RankingMetrics:
         """Measure how the last item of each history ranks, given the others.
@@ -177,7 +176,7 @@ class HistoryAnswers(Answers):
         items = codes[column.values]
         known = RaggedColumn(items[~is_last], column.offsets - np.arange(len(long) + 1))
         wanted = RaggedColumn(items[is_last], np.arange(len(long) + 1))
-        before, last = self._matrix(known), self._matrix(wanted)
+        before, last = (each_once(part, len(self.items_)) for part in (known, wanted))
         return ranking_metrics(
             *(self._finite_states("history_metrics", known), self.item_vectors_),
             train=before - before.multiply(last),  # what comes again is no mistake
@@ -189,19 +188,12 @@ class HistoryAnswers(Answers):
 
     def _histories(self, who: str, items_so_far: Any) -> tuple[RaggedColumn, bool]:
         """Return histories as lists of codes, and whether it is one alone."""
-        single = not any(map(_is_list, items_so_far))
-        lists = [items_so_far] if single else items_so_far
-        lengths = [_flat_length(items) for items in lists]
-        if 0 in lengths:
-            which = "the history" if single else f"history {lengths.index(0)}"
-            raise DataError(
-                f"{who}: a list of at least one item is required, {which} is "
-                "empty or no list. Ask again after the first item; until then "
-                "recommend what is popular."
-            )
-        ids = [item for items in lists for item in items]
-        codes = self.items_.require(items_so_far if single else ids, who)
-        return RaggedColumn(codes, np.cumsum([0, *lengths])), single
+        return history_codes(
+            who,
+            self.items_,
+            items_so_far,
+            "Ask again after the first item; until then recommend what is popular.",
+        )
 
     def _finite_states(self, who: str, histories: RaggedColumn) -> Floats:
         states = self._states(histories)
@@ -212,24 +204,3 @@ class HistoryAnswers(Answers):
                 "that is damaged."
             )
         return states
-
-    def _matrix(self, histories: RaggedColumn) -> scipy.sparse.csr_array:
-        """Return who met what: ones, shape (Q, I), each pair once."""
-        ones = np.ones(len(histories.values), np.float32)
-        shape = len(histories), len(self.items_)
-        rows = (ones, histories.values, histories.offsets)
-        matrix = scipy.sparse.csr_array(rows, shape, copy=True)
-        matrix.sum_duplicates()
-        matrix.data[:] = 1.0
-        return matrix
-
-
-def _is_list(value: Any) -> bool:
-    """Tell a list or an array from an id."""
-    has_length = hasattr(value, "__len__") and not isinstance(value, str | bytes)
-    return has_length and getattr(value, "ndim", 1) > 0
-
-
-def _flat_length(items: Any) -> int:
-    """Return how many ids there are in a list; 0 if it is none, or of lists."""
-    return len(items) if _is_list(items) and not any(map(_is_list, items)) else 0
