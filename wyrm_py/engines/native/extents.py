@@ -12,9 +12,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
+from wyrm_py.engines.native.short_loops import short_lengths
 from wyrm_py.errors import CompileError, ShapeError
 from wyrm_py.graph.op import Spec
 from wyrm_py.leaves import (
@@ -75,6 +77,14 @@ _PLACEHOLDER = re.compile(r"\blength(\d+)_\b")
 
 
 _BOUND = re.compile(r"range\(.*?\b(length\d+_)\b")
+
+
+_OPENED = re.compile(r"\brange\(length(\d+)_\):$")
+
+
+def _opening(short: set[int], match: re.Match[str]) -> str:
+    """Return the range of a loop, as a short one if its length is."""
+    return f"short_{match.group()}" if int(match.group(1)) in short else match.group()
 
 
 def _placeholder(length: int) -> str:
@@ -218,28 +228,35 @@ class Extents:
         """Name the fixed lengths that lines use, in the order of appearance.
 
         Returns the lines and those that unpack the names; fills `sizes`. Only
-        what is used is named, and only bounds of loops are told apart by WIDE:
-        the number of rows of a looked-up table leaves no trace in the text.
+        what is used is named, and only bounds of loops are told apart, by WIDE and as
+        short ones: the number of rows of a looked-up table leaves no trace in the text.
         """
         bounds = {m for line in lines for m in _BOUND.findall(line)}
+        short = short_lengths(lines)
         names: dict[str, str] = {}
         unpacking: list[str] = []
 
         def name(match: re.Match[str]) -> str:
-            if match.group() not in names:
-                length = int(match.group(1))
+            placeholder, length = match.group(), int(match.group(1))
+            if placeholder not in names:
                 self.named.add(length)
-                slot = f"sizes[u64({len(self.sizes)})]"
-                wide = length % WIDE == 0 and match.group() in bounds
-                self.sizes.append(length // WIDE if wide else length)
-                names[match.group()] = f"d{len(names)}"
-                unpacking.append(
-                    f"d{len(names) - 1} = "
-                    + (f"u64({WIDE}) * {slot}" if wide else slot)
-                )
-            return names[match.group()]
+                names[placeholder] = f"d{len(names)}"
+                if length in short:
+                    number = f"u64({length})"
+                else:
+                    number = self._unpacked(length, placeholder in bounds)
+                unpacking.append(f"{names[placeholder]} = {number}")
+            return names[placeholder]
 
-        return [_PLACEHOLDER.sub(name, line) for line in lines], unpacking
+        opened = [_OPENED.sub(partial(_opening, short), line) for line in lines]
+        return [_PLACEHOLDER.sub(name, line) for line in opened], unpacking
+
+    def _unpacked(self, length: int, is_bound: bool) -> str:
+        """Pass a length in, and return the text that reads it."""
+        slot = f"sizes[u64({len(self.sizes)})]"
+        wide = is_bound and length % WIDE == 0
+        self.sizes.append(length // WIDE if wide else length)
+        return f"u64({WIDE}) * {slot}" if wide else slot
 
     def _affine(
         self,

@@ -37,11 +37,13 @@ class Part:
     """A piece of a gradient: loops that hand (place, gradient) to a body.
 
     Before the elements of a row, its number is handed to the second function, if
-    there is one.
+    there is one. `numbers` are rows that all differ, of a table of width one, and
+    their gradients.
     """
 
     block: ParameterBlock
     walk: Callable[[Body, Row], None]
+    numbers: tuple[Operand, Operand] | None = None
 
 
 class Searched(NamedTuple):
@@ -194,7 +196,8 @@ class RowSums:
                 with writer.block(f"if {' and '.join(alone)}:"):
                     hand_over(body, before, index)
 
-        return Part(block, walk)
+        single = values.extents[-1].is_one and len(wide(rows.extents)) == 1
+        return Part(block, walk, (rows, values) if single and not merged else None)
 
     def _compared(self, block: ParameterBlock, pairs: Pairs) -> list[Part]:
         """Add a row's values into the first pair that has the same row."""

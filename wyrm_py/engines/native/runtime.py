@@ -21,6 +21,8 @@ from numba.np.numpy_support import from_dtype
 
 from wyrm_py.engines.functions import linear_power
 from wyrm_py.engines.native import functions as _functions  # noqa: F401 registers
+from wyrm_py.engines.native import short_loops
+from wyrm_py.engines.native.short_loops import short_range
 
 __all__ = [
     "GAMMA",
@@ -39,6 +41,7 @@ __all__ = [
     "mix",
     "part",
     "prefetch",
+    "short_range",
     "stream_start",
     "u4",
     "u8",
@@ -64,7 +67,7 @@ _PASSES = (
     typed_passes.PreLowerStripPhis,
     typed_passes.IRLegalization,
     typed_passes.AnnotateTypes,
-    typed_passes.NativeLowering,
+    short_loops.Lowering,
     typed_passes.NoPythonBackend,
 )
 """What emitted text needs of Numba's pipeline: it has no closures, no literals to

@@ -143,7 +143,11 @@ class UpdateWriter:
             rules = self.rules(update.block)
             rules.begin()
             for part in parts:
-                if part.block is update.block:
+                if part.block is not update.block:
+                    continue
+                if part.numbers is not None and rules.packs:
+                    rules.numbers(*part.numbers)
+                else:
                     part.walk(rules.element, rules.row)
 
     # -- what arrives -----------------------------------------------------
