@@ -194,6 +194,28 @@ def test_learn_reads_lines_and_goes_on_from_a_model(folder, tmp_path, capsys):
     assert not np.allclose(after.user_vectors_, before)
 
 
+def test_text_finds_the_integer_ids_of_a_model(folder, tmp_path, capsys):
+    path, events = tmp_path / "int.wyrm", tmp_path / "events.csv"
+    pairs = [(u, i) for u in range(20) for i in range(20) if (u + i) % 3 == 0]
+    events.write_text("user,item\n" + "".join(f"{u},{i}\n" for u, i in pairs))
+    data = wp.data.Interactions(*zip(*pairs, strict=True))
+    model = models.FactorizationRecommender(width=4, epochs=1, random_state=0)
+    model.fit(data).save(path)
+    found = record(capsys, "learn", events, "--from", path, "-o", path)
+    assert (found["users"], found["items"]) == (20, 20)
+    assert record(capsys, "evaluate", path, events, "--include-seen")["unknown"] == 0
+    model.partial_fit(data)
+    for kind, asked in (("user", "7"), ("item", "9")):
+        best = record(capsys, "recommend", path, f"--{kind}", asked, "--top", 3)
+        assert all(isinstance(one["id"], int) for one in best["items"])
+    hashed = models.FactorizationRecommender(width=4, random_state=0)
+    hashed.begin_stream(user_buckets=64).partial_fit(data).save(path)
+    best = record(capsys, "recommend", path, "--user", "7", "--top", 3)["items"]
+    assert [one["id"] for one in best] == hashed.recommend(7, 3).ids.tolist()
+    assert run(["recommend", str(path), "--user", "x"]) == 1
+    assert "user 'x' is none: the users are of type int64" in capsys.readouterr().err
+
+
 def test_learn_goes_on_only_from_a_factorisation(folder, capsys):
     given = ["learn", str(folder / "all.csv"), "--from", str(folder / "e.wyrm")]
     assert run([*given, "-o", str(folder / "m2.wyrm")]) == 1

@@ -206,27 +206,26 @@ def test_zeros_of_both_signs_are_one_id():
 
 
 def test_an_id_is_found_by_what_is_typed():
-    assert IdMap([10, 42]).find("42") == 1
-    assert IdMap(["x", "42"]).find("42") == 1
-    assert IdMap([0.5, 2.0]).find("2.0") == 1
-    assert IdMap([b"x", b"y"]).find("y") == 1
-    assert IdMap([False, True]).find("True") == 1
     dates = np.array(["2020-01-01", "2021-03-04"], "datetime64[D]")
-    assert IdMap(dates).find("2021-03-04") == 1
-    assert IdMap(IDS["uuid"]).find(str(IDS["uuid"][1])) == 1
+    kinds = ([10, 42], ["x", "42"], [0.5, 2.0], [False, True], dates, IDS["uuid"])
+    for ids in kinds:
+        found = IdMap(ids).from_text(str(ids[1]))
+        assert found == ids[1]
+        assert IdMap(ids).codes([found]).tolist() == [1]
+    assert IdMap([b"x", b"y"]).from_text("y") == b"y"
     for wrong in ("042", "4_2", "+42", "43", " 42", "", "x", "9" * 30):
         with pytest.raises(UnknownIdError):
-            IdMap([10, 42]).find(wrong)
+            IdMap([10, 42]).from_text(wrong)
     with pytest.raises(UnknownIdError):
-        IdMap().find("42")
+        IdMap().from_text("42")
 
 
 def test_an_unknown_id_is_answered_with_similar_or_some_ids():
     table = IdMap(["alice", "alina", "bob"], "user")
     with pytest.raises(UnknownIdError, match=r"user 'alic' .* Did you mean 'alice'"):
-        table.find("alic")
+        table.from_text("alic")
     with pytest.raises(KeyError, match="Known are 'alice', 'alina', 'bob'"):
-        table.find("42")
+        table.from_text("42")
     with pytest.raises(UnknownIdError, match=r"recommend: item '42' .*mean 42\?"):
         IdMap([41, 42], "item").require(np.array(["42"]), "recommend")
     with pytest.raises(UnknownIdError, match="rank: item 43 is not among the 2 items"):

@@ -185,6 +185,45 @@ def test_a_file_is_read_as_read_ratings_reads_it(tmp_path):
         assert made.timestamps.tolist() == whole.timestamps.tolist() == TIMES
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_ids_in_text_are_strings_unless_they_are_asked_for_as_integers(tmp_path, end):
+    lines = [f" {k % 3}, {-k},{k}{end}" for k in range(1, 9)]
+    path = tmp_path / "events.csv"
+    path.write_text("user,item,rating\n" + "".join(lines))
+    kinds = {"str": str, "int": int}
+    for ids in ("str", "int", ("int", "str"), ("str", "int")):
+        user, item = (kinds[kind] for kind in ((ids, ids) if ids in kinds else ids))
+        expected = [(user(k % 3), item(-k)) for k in range(1, 9)]
+        sources = path, iter(lines), io.StringIO("".join(lines))
+        read = [
+            Interactions.from_chunks(stream(s, chunk_size=3, ids=ids)) for s in sources
+        ]
+        for data in (*read, read_ratings(path, ids=ids)):
+            columns = data.user_ids[data.users], data.item_ids[data.items]
+            pairs = zip(*(column.tolist() for column in columns), strict=True)
+            assert list(pairs) == expected
+
+
+def test_ids_that_have_a_type_keep_it():
+    for one in ((1, "a"), {"user": 1, "item": "a"}, '{"user": 1, "item": "a"}'):
+        (chunk,) = stream(iter([one]), ids="int")
+        assert (list(chunk.users), list(chunk.items)) == ([1], ["a"])
+
+
+@pytest.mark.parametrize("wrong", ["x", "1.0", "1_0", "9223372036854775808", "1e3"])
+def test_an_id_that_is_no_whole_number_is_named_by_its_line(tmp_path, wrong):
+    path = tmp_path / "events.csv"
+    path.write_text(f"user,item\n1,2\n3,4\n5,{wrong}\n")
+    for read in (read_ratings, lambda *a, **k: list(stream(*a, chunk_size=2, **k))):
+        with pytest.raises(DataError, match="line 4: a whole number .* of the item"):
+            read(path, ids="int")
+        read(path, ids=("int", "str"))
+    for ids in ("float", None, ("int",), ["int", "x"], 3):
+        for read in (read_ratings, stream):
+            with pytest.raises(SettingError, match="ids must be one of 'str', 'int'"):
+                read(path, ids=ids)
+
+
 def test_iterators_of_tables_are_streams_too():
     parts = [slice(0, 10), slice(10, 11), slice(11, N)]
     frame = polars.DataFrame(NAMED)

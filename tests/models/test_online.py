@@ -142,6 +142,48 @@ def test_hashed_users_share_a_fixed_number_of_rows():
         FactorizationRecommender().begin_stream(user_buckets=1000)
 
 
+def test_hashed_users_are_of_one_type():
+    model = learned(([1, 2], [3, 4]), begin={"user_buckets": 1024})
+    with pytest.raises(errors.DTypeError, match="ids of type int64, got str"):
+        model.partial_fit([("1", 3)])
+    for asked in ("1", 1.0):
+        with pytest.raises(errors.DTypeError, match=r"users: .* Give ids of that type"):
+            model.recommend(asked)
+    same = model.recommend(np.uint8(1)).scores
+    assert np.array_equal(same, model.recommend(1).scores)
+    before = model.user_vectors_.copy()
+    model.partial_fit(iter(["1,3"]))
+    changed = np.flatnonzero((model.user_vectors_ != before).any(1))
+    assert changed.tolist() == model.users_.codes([1]).tolist()
+
+
+def test_ids_in_text_are_of_the_kind_that_the_model_has(tmp_path):
+    """Otherwise 42 and "42" would be two users."""
+    users, items = taste_events(2000)
+    lines = [f"{u},{i}\n" for u, i in zip(users, items, strict=True)]
+    path = tmp_path / "events.csv"
+    path.write_text("user,item\n" + "".join(lines))
+    names = [f"i{item}" for item in items]
+    for given in ((users, items), (users, names)):
+        model, expected = (learned(given) for _ in range(2))
+        expected.partial_fit(wp.data.Events(*given))
+        if given[1] is names:
+            lines = [f"{u},{i}\n" for u, i in zip(users, names, strict=True)]
+            path.write_text("user,item\n" + "".join(lines))
+        model.partial_fit(path)
+        assert len(model.users_) == len(np.unique(users))
+        for one, other in zip(tables(model), tables(expected), strict=True):
+            assert np.array_equal(one, other)
+    with pytest.raises(errors.DataError, match="line 1: a whole number .* the user"):
+        model.partial_fit(iter(["u1,i1\n"]))
+    with pytest.raises(errors.DTypeError, match=r"users .* int64, .* the str given"):
+        model.partial_fit([("1", "i1")])
+    fresh = FactorizationRecommender()
+    assert fresh.partial_fit(iter(["1,2\n"])).users_.type == "str"
+    fresh = FactorizationRecommender().partial_fit(iter(["1,2\n"]), ids="int")
+    assert fresh.users_.type == "int64"
+
+
 def test_a_half_life_keeps_adagrad_able_to_follow_a_drift():
     before, after = taste_events(60_000), taste_events(20_000, seed=2, shift=5)
     events = [np.concatenate(pair) for pair in zip(before, after, strict=True)]
@@ -204,6 +246,8 @@ def test_a_saved_stream_goes_on_where_it_stood(way, tmp_path):
     hashed.save(tmp_path / "hashed.wyrm")
     loaded = FactorizationRecommender.load(tmp_path / "hashed.wyrm")
     assert np.array_equal(loaded.recommend(3).ids, hashed.recommend(3).ids)
+    with pytest.raises(errors.DTypeError, match="ids of type int64"):
+        loaded.recommend("3")
 
 
 def test_a_stream_that_begins_anew_keeps_its_state_unless_the_model_was_fitted(

@@ -19,7 +19,6 @@ from wyrm_py.commands.options import (
     write_json,
     write_line,
 )
-from wyrm_py.data.ids import IdMap
 from wyrm_py.data.titles import read_titles
 
 if TYPE_CHECKING:
@@ -57,11 +56,11 @@ def recommend(
         raise typer.BadParameter("give either --user or --item.")
     recommender = load_recommender("recommend", model)
     if user is not None:
-        known = _id_of(recommender.users_, user)
+        known = recommender.users_.from_text(user)
         ranked = recommender.recommend(known, top, exclude_seen=not include_seen)
         asked: dict[str, Any] = {"user": user}
     else:
-        items = [_id_of(recommender.items_, i) for i in item or ()]
+        items = [recommender.items_.from_text(one) for one in item or ()]
         ranked = recommender.recommend_history(items, top, not include_seen)
         asked = {"met": item}
     _write(ranked, asked, titles, as_json)
@@ -80,16 +79,11 @@ def similar(
         raise typer.BadParameter("give either --item or --user.")
     recommender = load_recommender("similar", model)
     if item is not None:
-        known = _id_of(recommender.items_, item)
+        known = recommender.items_.from_text(item)
         _write(recommender.similar_items(known, top), {"item": item}, titles, as_json)
     else:
-        known = _id_of(recommender.users_, user)
+        known = recommender.users_.from_text(user)
         _write(recommender.similar_users(known, top), {"user": user}, None, as_json)
-
-
-def _id_of(known: IdMap, text: str | None) -> Any:
-    """Return the id that is written so."""
-    return known.take([known.find(text or "")])[0]
 
 
 def _write(

@@ -24,6 +24,7 @@ from wyrm_py.data.interactions import Interactions
 from wyrm_py.data.readers import read_ratings
 from wyrm_py.data.split import positives
 from wyrm_py.errors import DataError
+from wyrm_py.models.hashed_ids import kinds_in_text
 
 
 def evaluate(
@@ -52,7 +53,8 @@ def evaluate(
     """
     recommender = load_recommender("evaluate", model)
     columns = (user_column, item_column, rating_column, timestamp_column)
-    data = positives(read_ratings(ratings, *columns), positive_from)
+    read = read_ratings(ratings, *columns, ids=kinds_in_text(recommender))
+    data = positives(read, positive_from)
     test, left_out = _known(recommender, data)
     if left_out:
         note(f"{left_out:,} of {len(data):,} ratings are of unknown users or items.")

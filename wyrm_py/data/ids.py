@@ -189,8 +189,8 @@ class IdMap:
             raise self._unknown(f"{who}: ", one)
         return codes
 
-    def find(self, text: str) -> int:
-        """Return the code of the id that is written so: "42" finds the integer 42.
+    def from_text(self, text: str) -> Any:
+        """Return the id that is written so: "42" is the integer 42 among integers.
 
         Raises
         ------
@@ -201,7 +201,7 @@ class IdMap:
         codes = self.codes(wanted)
         if not len(codes) or codes[0] < 0:
             raise self._unknown("", text)
-        return int(codes[0])
+        return self.take(codes)[0]
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Return arrays of numbers that hold the map, named `KIND_ids.*`.
@@ -347,7 +347,8 @@ class IdMap:
         elif typed.type != self._type or typed.missing is not None:
             raise DTypeError(
                 f"IdMap: the {self.kind}s here are of type {self._type}, which does "
-                f"not hold the {given} given. Convert all of them with `str`."
+                f"not hold the {given} given. Give ids of that type, or begin anew "
+                "with all of them as `str`."
             )
 
     def _through_dictionary(self, column: Any, action: Callable[[Ids], Codes]) -> Codes:

@@ -17,7 +17,7 @@ from pathlib import Path
 from wyrm_py.data.delimited import DelimitedText
 from wyrm_py.data.files import read_content
 from wyrm_py.data.interactions import Interactions
-from wyrm_py.data.readers import parse_ratings
+from wyrm_py.data.readers import id_kinds, parse_ratings
 from wyrm_py.engines.native.build import cache_folder
 from wyrm_py.errors import DataError, MissingFileError
 
@@ -104,22 +104,8 @@ def _unpacked(source: Path) -> bytes:
 
 
 def _parse(name: str, content: bytes) -> Interactions:
-    data = parse_ratings(DelimitedText(name, content), dict(_COLUMNS))
-    try:
-        user_ids, item_ids = data.user_ids.astype("i8"), data.item_ids.astype("i8")
-    except (ValueError, OverflowError) as error:
-        raise DataError(
-            f"{name}: the ids of MovieLens 100K are integers ({error}). Read other "
-            "files with `wp.data.read_ratings`."
-        ) from error
-    return Interactions.from_codes(
-        data.users,
-        data.items,
-        data.ratings,
-        data.timestamps,
-        user_ids=user_ids,
-        item_ids=item_ids,
-    )
+    text, kinds = DelimitedText(name, content), id_kinds(name, "int")
+    return parse_ratings(text, dict(_COLUMNS), kinds)
 
 
 def _fetch(url: str, target: Path, sha256: str) -> None:

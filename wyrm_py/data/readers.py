@@ -4,7 +4,10 @@ The kind is told from the content, not from the name: both may be gzipped. Text 
 through delimited.py, the meaning of the columns through roles.py.
 """
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +20,10 @@ from wyrm_py.data.files import read_content
 from wyrm_py.data.interactions import Interactions
 from wyrm_py.data.roles import ROLES, Wanted, find_columns, is_header, is_number
 from wyrm_py.data.tables import table_events
-from wyrm_py.errors import DataError, MissingColumnError, WyrmError
+from wyrm_py.errors import DataError, MissingColumnError, SettingError, WyrmError
+
+IdKind = Literal["str", "int"]
+IdKinds = IdKind | tuple[IdKind, IdKind]
 
 _LARGEST = float(np.finfo(np.float32).max)
 
@@ -29,6 +35,7 @@ def read_ratings(
     rating: Wanted = None,
     timestamp: Wanted = None,
     weight: Wanted = None,
+    ids: IdKinds = "str",
 ) -> Interactions:
     """Read ratings from CSV, TSV, other delimited text or Parquet, also gzipped.
 
@@ -43,11 +50,12 @@ def read_ratings(
         `userId` are recognised; without a header the order is user, item, rating,
         timestamp. Without a rating column every rating is 1.0. Weights are only read
         when they are asked for.
+    ids : "str", "int", or a pair of them, of users and items
+        What ids in a text file are; those in Parquet are as stored.
 
     Returns
     -------
     Interactions
-        With ids as text from a text file, as stored from Parquet.
 
     Raises
     ------
@@ -59,15 +67,33 @@ def read_ratings(
         The file is empty or damaged, or a line is malformed (another number of
         fields, no id, a rating that is NaN or no number); the message names file and
         line.
+    SettingError
+        `ids` is none of these.
     """
+    kinds = id_kinds("read_ratings", ids)
     wanted = dict(zip(ROLES, (user, item, rating, timestamp, weight), strict=True))
     content = read_content(path)
     if content.startswith(b"PAR1"):
         return _from_parquet(str(path), content, wanted)
-    return parse_ratings(DelimitedText(str(path), content), wanted)
+    return parse_ratings(DelimitedText(str(path), content), wanted, kinds)
 
 
-def parse_ratings(text: DelimitedText, wanted: dict[str, Wanted]) -> Interactions:
+def id_kinds(who: str, ids: IdKinds) -> dict[str, IdKind]:
+    """Return what the ids of each role are in text, or raise a SettingError."""
+    pair = (ids, ids) if isinstance(ids, str) else ids
+    options = get_args(IdKind)
+    both = isinstance(pair, tuple | list) and len(pair) == 2
+    if not both or any(kind not in options for kind in pair):
+        raise SettingError(
+            f"{who}: ids must be one of {', '.join(map(repr, options))}, or a pair of "
+            f"them for users and items, got {ids!r}."
+        )
+    return dict(zip(("user", "item"), pair, strict=True))
+
+
+def parse_ratings(
+    text: DelimitedText, wanted: dict[str, Wanted], kinds: Mapping[str, IdKind]
+) -> Interactions:
     """Return the ratings of a text; `wanted` has a name or position for each role.
 
     Raises
@@ -76,7 +102,7 @@ def parse_ratings(text: DelimitedText, wanted: dict[str, Wanted]) -> Interaction
         As for `read_ratings`.
     """
     places, header = text_places(text, wanted)
-    return Interactions.from_chunks([text_events(text, places, int(header))])
+    return Interactions.from_chunks([text_events(text, places, int(header), kinds)])
 
 
 def text_places(
@@ -104,14 +130,20 @@ def text_places(
         raise
 
 
-def text_events(text: DelimitedText, places: dict[str, int], skip: int) -> Events:
-    """Return the events of a text: ids as text, without the blanks around them.
+def text_events(
+    text: DelimitedText,
+    places: dict[str, int],
+    skip: int,
+    kinds: Mapping[str, IdKind],
+) -> Events:
+    """Return the events of a text: ids without the blanks around them.
 
     Parameters
     ----------
     places : dict of role to position
     skip : int
         1 where the first line that is not empty is a header, else 0.
+    kinds : dict of "user" and "item" to "str" or "int"
 
     Raises
     ------
@@ -127,11 +159,13 @@ def text_events(text: DelimitedText, places: dict[str, int], skip: int) -> Event
             columns[role] = pc.utf8_trim_whitespace(columns[role])
             if pc.any(pc.equal(columns[role], "")).as_py():
                 raise DataError(f"the {role} is empty")
+            if kinds[role] == "int":
+                columns[role] = columns[role].cast(pa.int64())
         return table_events(text.name, columns, first=1)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, WyrmError) as error:
 
         def fault(fields: list[str], line: str) -> str | None:
-            required = _requirement(fields, places)
+            required = _requirement(fields, places, kinds)
             return required and f"{required}, found {shorten(line)}"
 
         text.explain(skip, fault)
@@ -140,12 +174,16 @@ def text_events(text: DelimitedText, places: dict[str, int], skip: int) -> Event
         raise DataError(f"{text.name} cannot be read: {error}") from error
 
 
-def _requirement(fields: list[str], places: dict[str, int]) -> str | None:
+def _requirement(
+    fields: list[str], places: dict[str, int], kinds: Mapping[str, IdKind]
+) -> str | None:
     """Return what the fields of a line ought to have and do not, or None."""
     value = {role: fields[place] for role, place in places.items()}
     for role in ("user", "item"):
         if not value[role]:
             return f"an id of the {role} is required"
+        if kinds[role] == "int" and not _is_whole(value[role]):
+            return f"a whole number below 2**63 is required as id of the {role}"
     rating = value.get("rating", "1")
     if not is_number(rating) or not abs(float(rating)) <= _LARGEST:
         return "a finite number is required as rating"
@@ -156,6 +194,10 @@ def _requirement(fields: list[str], places: dict[str, int]) -> str | None:
     if not (abs(float(time)) < LATEST if is_number(time) else _is_date(time)):
         return "a number or an ISO date is required as timestamp"
     return None
+
+
+def _is_whole(text: str) -> bool:
+    return bool(re.fullmatch("-?[0-9]+", text)) and -(2**63) <= int(text) < 2**63
 
 
 def _is_date(text: str) -> bool:

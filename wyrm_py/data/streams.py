@@ -20,7 +20,10 @@ from wyrm_py.data.events import Events
 from wyrm_py.data.files import opened, require_file
 from wyrm_py.data.interactions import Interactions
 from wyrm_py.data.readers import (
+    IdKind,
+    IdKinds,
     damaged_parquet,
+    id_kinds,
     parquet_places,
     text_events,
     text_places,
@@ -30,6 +33,8 @@ from wyrm_py.data.roles import ROLES, Wanted
 from wyrm_py.data.rows import batch_rows, whole
 from wyrm_py.data.tables import events_of, is_table, table_events
 from wyrm_py.errors import DataError, DTypeError
+
+Kinds = dict[str, IdKind]
 
 _WHO = "stream"
 
@@ -42,6 +47,7 @@ def stream(
     rating: Wanted = None,
     timestamp: Wanted = None,
     weight: Wanted = None,
+    ids: IdKinds = "str",
     chunk_size: int = 65_536,
 ) -> Iterator[Events]:
     """Return an iterator over the events of a source, one chunk in memory at a time.
@@ -62,20 +68,21 @@ def stream(
     source : anything `Interactions.of` takes
     user, item, rating, timestamp, weight : str, int or None
         Name or position (from 0) of each column, as for `Interactions.of`.
+    ids : "str", "int", or a pair of them, of users and items
+        What ids in delimited text are; those of other sources are as they come.
     chunk_size : int >= 1
         Most events of one chunk. With 1, each event is handed on at once.
 
     Returns
     -------
     iterator of Events
-        Ids are strings where the source is delimited text, else as stored.
 
     Raises
     ------
     MissingFileError
         There is no such file.
     SettingError
-        The chunk size is impossible.
+        The chunk size is impossible, or `ids` is none of these.
     DTypeError
         The source is none of these.
     MissingColumnError, DataError, ShapeError
@@ -85,14 +92,15 @@ def stream(
     """
     size = whole(_WHO, "chunk_size", chunk_size, least=1)
     wanted = dict(zip(ROLES, (user, item, rating, timestamp, weight), strict=True))
+    kinds = id_kinds(_WHO, ids)
     if isinstance(source, str | os.PathLike):
-        return _of_file(require_file(source), wanted, size)
+        return _of_file(require_file(source), wanted, kinds, size)
     if isinstance(source, list | tuple) and source and all(map(_is_path, source)):
         files = [require_file(path) for path in source]
-        return chain.from_iterable(_of_file(path, wanted, size) for path in files)
+        return chain.from_iterable(_of_file(one, wanted, kinds, size) for one in files)
     if hasattr(source, "read"):
         name = str(getattr(source, "name", _WHO))
-        return _of_lines(name, iter(source), wanted, size)
+        return _of_lines(name, iter(source), wanted, kinds, size)
     if _is_chunk(source):
         return _cut(source, wanted, size)
     if not isinstance(source, Iterable):
@@ -100,7 +108,7 @@ def stream(
             f"{_WHO}: takes a path, a stream of lines, an iterator of events or of "
             f"chunks, or what `Interactions.of` takes, got {shorten(source)}."
         )
-    return _of_iterator(iter(source), wanted, size)
+    return _of_iterator(iter(source), wanted, kinds, size)
 
 
 def _is_path(one: object) -> bool:
@@ -134,12 +142,12 @@ def _events(data: Interactions) -> Events:
 
 
 def _of_iterator(
-    source: Iterator[Any], wanted: dict[str, Wanted], size: int
+    source: Iterator[Any], wanted: dict[str, Wanted], kinds: Kinds, size: int
 ) -> Iterator[Events]:
     first = 0
     for one in source:
         if isinstance(one, str | bytes):
-            yield from _of_lines(_WHO, chain([one], source), wanted, size)
+            yield from _of_lines(_WHO, chain([one], source), wanted, kinds, size)
         elif _is_chunk(one):
             yield from _cut(one, wanted, size)
         else:
@@ -148,12 +156,14 @@ def _of_iterator(
             first += len(records)
 
 
-def _of_file(path: Path, wanted: dict[str, Wanted], size: int) -> Iterator[Events]:
+def _of_file(
+    path: Path, wanted: dict[str, Wanted], kinds: Kinds, size: int
+) -> Iterator[Events]:
     with opened(path) as file:
         if file.peek(4)[:4] == b"PAR1":
             yield from _of_parquet(str(path), file, wanted, size)
         else:
-            yield from _of_lines(str(path), file, wanted, size)
+            yield from _of_lines(str(path), file, wanted, kinds, size)
 
 
 def _of_parquet(
@@ -173,16 +183,25 @@ def _of_parquet(
 
 
 def _of_lines(
-    name: str, lines: Iterable[Any], wanted: dict[str, Wanted], size: int
+    name: str,
+    lines: Iterable[Any],
+    wanted: dict[str, Wanted],
+    kinds: Kinds,
+    size: int,
 ) -> Iterator[Events]:
     """Yield the events of lines of text, in what form the first one tells."""
-    source, number, form = iter(lines), 1, None
+    source, number = iter(lines), 1
+    form: _JSONLines | _Delimited | None = None
     while batch := list(islice(source, size)):
         content = _joined(name, batch, number)
         if content.strip():
             if form is None:
                 is_json = content.lstrip()[:1] in (b"{", b"[")
-                form = (_JSONLines if is_json else _Delimited)(name, wanted)
+                form = (
+                    _JSONLines(name, wanted)
+                    if is_json
+                    else _Delimited(name, wanted, kinds)
+                )
             events = form.read(content, number)
             if events is not None:
                 yield events
@@ -205,8 +224,8 @@ def _joined(name: str, lines: list[Any], number: int) -> bytes:
 class _Delimited:
     """Delimited text in blocks: the first tells delimiter, header and columns."""
 
-    def __init__(self, name: str, wanted: dict[str, Wanted]) -> None:
-        self.name, self.wanted = name, wanted
+    def __init__(self, name: str, wanted: dict[str, Wanted], kinds: Kinds) -> None:
+        self.name, self.wanted, self.kinds = name, wanted, kinds
         self.head: DelimitedText | None = None
         self.places: dict[str, int] = {}
 
@@ -216,12 +235,12 @@ class _Delimited:
             delimiter = self.head.delimiter
             text = DelimitedText(self.name, content, "utf-8", delimiter, number)
             text.width = self.head.width
-            return text_events(text, self.places, skip=0)
+            return text_events(text, self.places, 0, self.kinds)
         self.head = text = DelimitedText(self.name, content, first_line=number)
         self.places, header = text_places(text, self.wanted)
         if header and b"\n" not in content.strip():
             return None
-        return text_events(text, self.places, int(header))
+        return text_events(text, self.places, int(header), self.kinds)
 
 
 class _JSONLines:

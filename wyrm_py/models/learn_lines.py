@@ -14,6 +14,7 @@ from typing import Any, Self
 from wyrm_py.data.events import Events
 from wyrm_py.data.streams import stream
 from wyrm_py.errors import DataError
+from wyrm_py.models.hashed_ids import kinds_in_text
 from wyrm_py.models.online import Online
 from wyrm_py.models.progressive import Progress
 
@@ -46,7 +47,7 @@ def learn_lines(
     save_every : seconds > 0 between two saves, or None to save at the end only
     report : function of the Progress
     chunk_size : int >= 1, events learned at once, or None for at most `every`
-    columns : names of columns, for `wyrm_py.data.stream`
+    columns : names of columns and `ids`, as for `partial_fit`
 
     Returns
     -------
@@ -61,6 +62,7 @@ def learn_lines(
         was no event at all: then no file is written.
     """
     size = max(1, min(every, CHUNK)) if chunk_size is None else chunk_size
+    columns = {"ids": kinds_in_text(model)} | columns
     chunks = stream(source, chunk_size=size, **columns)
     reported, saved, learned = 0, time.monotonic(), False
 

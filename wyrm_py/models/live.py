@@ -26,16 +26,19 @@ class Publisher:
         self._settings = {name: v for name, v in settings if isinstance(v, plain)}
         self._known = {b"USER": 0, b"ITEM": 0}
         self._tables: dict[str, str] = {}
+        self._hashed: list[Any] | None = None
         self._mean: float | None = None
 
     def follow(self, trainer: OnlineTrainer) -> None:
         """Append what came since the last call: tables first, since ids are theirs."""
         tables = {n: table.parameter.address for n, table in trainer.tables.items()}
-        if tables != self._tables:
-            buckets = getattr(trainer.users, "buckets", None)
-            head = {"settings": self._settings, "tables": tables, "buckets": buckets}
+        hashed, users = None, trainer.users
+        if isinstance(users, HashedIds):
+            hashed = [users.buckets, users.kind, users.type]
+        if (tables, hashed) != (self._tables, self._hashed):
+            head = {"settings": self._settings, "tables": tables, "hashed": hashed}
             self.log.append(b"HEAD", json.dumps(head).encode())
-            self._tables = tables
+            self._tables, self._hashed = tables, hashed
         for kind, ids in ((b"USER", trainer.users), (b"ITEM", trainer.items)):
             before = self._known[kind]
             if isinstance(ids, IdMap) and len(ids) > before:
@@ -89,8 +92,8 @@ class Reader:
             name: HogwildParameter.attach(address, read_only=True)
             for name, address in head["tables"].items()
         }
-        if head["buckets"] is not None:
-            self._users = HashedIds(head["buckets"], "user")
+        if head["hashed"] is not None:
+            self._users = HashedIds(*head["hashed"])
 
     def show(self, model: Any) -> None:
         """Set the fitted attributes to what is there now."""

@@ -18,7 +18,7 @@ from wyrm_py.data.streams import stream
 from wyrm_py.errors import SettingError
 from wyrm_py.models.factorization import LOSSES, Loss
 from wyrm_py.models.growing import RESERVED
-from wyrm_py.models.hashed_ids import HashedIds
+from wyrm_py.models.hashed_ids import HashedIds, kinds_in_text
 from wyrm_py.models.live import Publisher, Reader, fitted
 from wyrm_py.models.newcomers import Newcomers
 from wyrm_py.models.online_trainer import TABLES, OnlineSettings, OnlineTrainer
@@ -129,7 +129,8 @@ class Online(Newcomers):
             and items that are new get vectors, drawn by their number. All losses but
             the squared one take each event as a positive.
         callback : function of the Progress, called after each chunk
-        columns : names of columns and the chunk size, for `wyrm_py.data.stream`
+        columns : names of columns, `ids` and the chunk size, for `wyrm_py.data.stream`
+            Ids in delimited text are by default of the kind that the model has.
 
         Raises
         ------
@@ -145,7 +146,7 @@ class Online(Newcomers):
         self._require_own("partial_fit")
         trainer = self._ready()
         try:
-            for events in stream(source, **columns):
+            for events in stream(source, **{"ids": kinds_in_text(self)} | columns):
                 trainer.learn(
                     events.users, events.items, events.ratings, events.weights
                 )
