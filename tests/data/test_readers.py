@@ -127,6 +127,15 @@ def test_a_comma_in_quotes_or_in_a_tab_separated_field_is_kept(tmp_path):
     assert tabbed.item_ids.tolist() == ["x, 1", "y, z"]
 
 
+def test_quoted_fields_may_be_of_several_lines_wherever_they_stand(tmp_path):
+    """The parser takes a file in blocks of a megabyte: some edge is inside quotes."""
+    review = "line\n" * 20
+    rows = "".join(f'u{k % 7},i{k},{k % 5},"{review}{k}"\n' for k in range(30_000))
+    data = read_ratings(write(tmp_path / "r", "user,item,rating,review\n" + rows))
+    assert data.item_ids.tolist() == [f"i{k}" for k in range(30_000)]
+    assert data.ratings.tolist() == [k % 5 for k in range(30_000)]
+
+
 def test_blanks_around_fields_are_no_part_of_them(tmp_path):
     ratings = read_ratings(write(tmp_path / "r", "a, x , 5 , 7\n b ,y,4, 8\n"))
     assert ratings.user_ids.tolist() == ["a", "b"]

@@ -150,7 +150,9 @@ class DelimitedText:
                 column_names=names, encoding=self.encoding
             ),
             parse_options=pyarrow.csv.ParseOptions(
-                delimiter=delimiter, quote_char='"' if quoted else False
+                delimiter=delimiter,
+                quote_char='"' if quoted else False,
+                newlines_in_values=quoted and b'"' in content,
             ),
             convert_options=pyarrow.csv.ConvertOptions(
                 include_columns=[str(k) for k in positions],
