@@ -129,7 +129,7 @@ def test_a_comma_in_quotes_or_in_a_tab_separated_field_is_kept(tmp_path):
 
 def test_quoted_fields_may_be_of_several_lines_wherever_they_stand(tmp_path):
     """The parser takes a file in blocks of a megabyte: some edge is inside quotes."""
-    review = "line\n" * 20
+    review = "a" * 40 + "\n" + "b" * 40
     rows = "".join(f'u{k % 7},i{k},{k % 5},"{review}{k}"\n' for k in range(30_000))
     data = read_ratings(write(tmp_path / "r", "user,item,rating,review\n" + rows))
     assert data.item_ids.tolist() == [f"i{k}" for k in range(30_000)]
