@@ -39,13 +39,14 @@ class Factorization:
         """Return the squared error of each cell."""
         return wp.evaluate(self.loss, self.inputs).ravel()
 
-    def train(self, epochs: int, **settings: Any) -> np.ndarray:
-        """Train; return the squared errors that are left."""
+    def train(self, **settings: Any) -> np.ndarray:
+        """Train until it is found; return the squared errors that are left."""
         wp.fit(
             self.loss,
             wp.Adagrad(learning_rate=0.1),
             self.inputs,
-            epochs=epochs,
+            epochs=10_000,
+            callbacks=[lambda history: history.losses[-1] < 1e-8],
             random_state=0,
             progress=False,
             **settings,
@@ -57,7 +58,7 @@ def main() -> None:
     """Train in each way, twice from the same start."""
     print(f"before       mean squared error {Factorization().errors().mean():.1e}")
     for name, settings in WAYS.items():
-        first, second = (Factorization().train(200, **settings) for _ in range(2))
+        first, second = (Factorization().train(**settings) for _ in range(2))
         same = "the same" if np.array_equal(first, second) else "not the same"
         print(f"{name:12s} mean squared error {first.mean():.1e}, {same} bits again")
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import killed
 import numpy as np
 import pytest
+from toy_tasks import HalfUntil
+from waiting import together
 
 import wyrm_py as wp
 from wyrm_py import errors
@@ -63,13 +65,22 @@ class Interrupting(wp.Checkpoint):
     def write(self, parameters, optimizer, history):
         super().write(parameters, optimizer, history)
         if history.unfinished is not None:
+            Path(f"{self.path}.interrupted").touch()
             raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("backend", ["threads", "processes"])
-def test_several_workers_go_on_and_repeat_only_blocks_under_way(tmp_path, backend):
+def test_several_workers_go_on_and_repeat_only_blocks_under_way(
+    tmp_path, backend, monkeypatch
+):
     """Every row counts how often its example was taken."""
 
+    def until_interrupted(task, *, blocks, **given):
+        half = HalfUntil(task, Path(f"{path}.interrupted"), blocks // 2)
+        return run_blocks(half, blocks=blocks, **given)
+
+    run_blocks = run.run_blocks
+    monkeypatch.setattr(run, "run_blocks", until_interrupted)
     count = 4000
     table, index = wp.ParameterNode(np.zeros((count, 1))), wp.IndexInputNode([0])
     loss, inputs = table.index(index).sum(axis=1), {index: np.arange(count)}
@@ -86,9 +97,9 @@ def test_several_workers_go_on_and_repeat_only_blocks_under_way(tmp_path, backen
         )
     history, optimizer = wp.History(), wp.SGD(0.5)
     wp.load(path, loss.parameters(), optimizer=optimizer, history=history)
-    kept, done = -table.value[:, 0], len(history.losses)
-    marked = done * count + 16 * len(history.unfinished.blocks)
-    wp.fit(loss, optimizer, inputs, 2 - done, resume=history, **given)
+    assert history.losses == []
+    kept, marked = -table.value[:, 0], 16 * len(history.unfinished.blocks)
+    wp.fit(loss, optimizer, inputs, 2, resume=history, callbacks=[together], **given)
     taken = -table.value[:, 0]
     assert taken.min() >= 2  # no example was left out
     assert taken.sum() == 2 * count + (kept.sum() - marked)

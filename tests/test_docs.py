@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from waiting import PATIENCE
 
 import wyrm_py as wp
 
@@ -51,7 +52,7 @@ def run(script: str, folder: Path) -> str:
     path.write_text(script, encoding="utf-8")
     command = [sys.executable, "-W", "error", str(path)]
     done = subprocess.run(
-        command, capture_output=True, text=True, timeout=300, cwd=folder
+        command, capture_output=True, text=True, timeout=20 * PATIENCE, cwd=folder
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -90,7 +91,7 @@ def test_the_estimator_of_ones_own_is_short():
 
 def test_the_reference_is_that_of_the_docstrings():
     command = [sys.executable, str(ROOT / "scripts" / "api_reference"), "--check"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=5 * PATIENCE)
     assert done.returncode == 0, done.stderr
 
 

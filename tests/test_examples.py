@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from waiting import PATIENCE
 
 import wyrm_py as wp
 
@@ -22,7 +23,9 @@ MAX_LINES = 120
 def run(name: str, *arguments: object) -> str:
     command = [sys.executable, "-W", "error", str(EXAMPLES / name)]
     command += map(str, arguments)
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=20 * PATIENCE
+    )
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     return done.stdout

@@ -7,6 +7,7 @@ import weakref
 
 import numpy as np
 import pytest
+from waiting import PATIENCE
 
 import wyrm_py as wp
 
@@ -430,5 +431,7 @@ def test_an_op_of_a_script_travels_to_worker_processes(tmp_path):
     path = tmp_path / "script.py"
     path.write_text(SCRIPT)
     command = [sys.executable, str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=10 * PATIENCE
+    )
     assert done.stdout.split() == ["3.0", "3.0"], done.stderr

@@ -3,6 +3,7 @@ import subprocess
 import sys
 
 import pytest
+from waiting import PATIENCE
 
 from wyrm_py.progress import Progress, progress_bar
 
@@ -66,6 +67,9 @@ def test_bar_ends_with_an_exception(monkeypatch):
 
 def test_rich_is_imported_only_when_shown():
     done = subprocess.run(
-        [sys.executable, "-c", QUIET], capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", QUIET],
+        capture_output=True,
+        text=True,
+        timeout=5 * PATIENCE,
     )
     assert (done.returncode, done.stderr) == (0, "")

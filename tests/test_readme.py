@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from waiting import PATIENCE
 
 import wyrm_py as wp
 
@@ -39,7 +40,7 @@ def test_the_python_runs_from_top_to_bottom(tmp_path):
     )
     command = [sys.executable, "-W", "error", str(path)]
     done = subprocess.run(
-        command, capture_output=True, text=True, timeout=300, cwd=tmp_path
+        command, capture_output=True, text=True, timeout=20 * PATIENCE, cwd=tmp_path
     )
     assert done.returncode == 0, done.stderr
     assert "def " in done.stdout  # the text of the step

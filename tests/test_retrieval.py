@@ -40,7 +40,7 @@ def whole_numbers(rng, *shape):
     return rng.integers(-2, 3, shape).astype(np.float32)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     n_queries=st.integers(0, 70),
     n_items=st.integers(0, 90),

@@ -7,6 +7,7 @@ Gradients are compared with float64 central differences at 1e-6 (wyrm: float32 a
 
 import numpy as np
 import pytest
+from waiting import together
 
 import wyrm_py as wp
 
@@ -253,7 +254,7 @@ def test_factorisation_with_embeddings():
 
 
 def test_factorisation_by_hogwild_on_all_cores():
-    errors = Factorisation().fit(wp.SGD(), 100, n_jobs=-1)
+    errors = Factorisation().fit(wp.SGD(), 100, n_jobs=-1, callbacks=[together])
     assert errors.mean() < 1e-3
 
 

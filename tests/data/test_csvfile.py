@@ -106,7 +106,7 @@ def test_records_may_be_wide():
     assert data.records.shape == (2, 40_000)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     values=st.lists(
         st.tuples(st.floats(allow_nan=False, allow_infinity=False), st.integers()),

@@ -100,7 +100,7 @@ def test_parts_that_do_not_cover_all_are_refused(parts, message):
         numbered(10).split(parts)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(count=st.integers(1, 40), size=st.integers(1, 45), drop=st.booleans())
 def test_batches_lose_only_what_is_asked_for(count, size, drop):
     data = numbered(count)
@@ -121,7 +121,7 @@ def test_impossible_batches_are_refused_at_once():
             numbered(3).batches(size)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(count=st.integers(2, 40), data=st.data(), shuffle=st.booleans())
 def test_folds_partition_exactly(count, data, shuffle):
     k = data.draw(st.integers(2, count))

@@ -83,7 +83,7 @@ def test_short_chunks_are_left_out_when_asked_for():
             histories.chunks(size)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     pairs=st.lists(st.tuples(st.integers(0, 6), st.integers(0, 9)), min_size=1),
     size=st.integers(1, 12),

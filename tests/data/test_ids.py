@@ -74,7 +74,7 @@ def test_ids_come_back_as_given_also_through_arrays(ids):
         st.lists(st.lists(st.binary(max_size=20)), max_size=4),
     )
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_ids_added_in_parts_get_the_codes_of_a_dictionary(parts):
     table, given_ids = IdMap(), [one for part in parts for one in part]
     codes = [code for part in parts for code in table.add(part).tolist()]

@@ -187,7 +187,7 @@ def test_a_shuffle_is_seeded_and_keeps_all():
     assert places(data.shuffle(1)) == first != places(data.shuffle(2))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(count=st.integers(1, 40), size=st.integers(1, 45), parts=st.integers(1, 40))
 def test_batches_and_partitions_keep_remainders(count, size, parts):
     data = numbered(count)

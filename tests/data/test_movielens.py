@@ -5,6 +5,7 @@ The archives here are made for the test and come from a server of this process.
 
 import gzip
 import hashlib
+import socket
 import threading
 import zipfile
 from functools import partial
@@ -127,11 +128,12 @@ def test_what_cannot_be_fetched_is_said(tmp_path, server, monkeypatch):
     (folder / "ml-100k.zip").unlink()
     with pytest.raises(DataError, match=r"cannot be fetched .*404.*give its `path`"):
         movielens_100k(download=True, cache=tmp_path)
-    with TCPServer(("127.0.0.1", 0), BaseRequestHandler) as nobody:
-        port = nobody.server_address[1]
-    monkeypatch.setattr(movielens, "_URL", f"http://127.0.0.1:{port}/ml-100k.zip")
-    with pytest.raises(DataError, match="cannot be fetched .*refused"):
-        movielens_100k(download=True, cache=tmp_path)
+    with socket.socket() as nobody:  # holds the port and does not listen
+        nobody.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{nobody.getsockname()[1]}/ml-100k.zip"
+        monkeypatch.setattr(movielens, "_URL", url)
+        with pytest.raises(DataError, match="cannot be fetched .*refused"):
+            movielens_100k(download=True, cache=tmp_path)
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(DataError, match="cannot be fetched"):
         movielens_100k(download=True, cache=tmp_path / "file")

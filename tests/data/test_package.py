@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from waiting import PATIENCE
 
 import wyrm_py as wp
 
@@ -30,4 +31,4 @@ def test_pyarrow_waits_until_it_is_needed():
         "assert 'pyarrow' not in sys.modules;"
         "wp.data.read_csv; assert 'pyarrow' in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=10 * PATIENCE)

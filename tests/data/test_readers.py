@@ -165,7 +165,7 @@ rows = st.lists(
 )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(rows=rows, delimiter=st.sampled_from(["\t", ",", ";", "|", "::", " "]))
 def test_any_ids_come_back_as_written(rows, delimiter):
     lines = [delimiter.join(map(str, row)) for row in rows]

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 import scipy.sparse
+from waiting import PATIENCE
 
 from wyrm_py.data import Events, Interactions, read_ratings, stream
 from wyrm_py.errors import (
@@ -330,7 +331,7 @@ def test_lines_of_a_pipe_arrive_one_by_one():
             child.stdin.flush()
             assert child.stdout.readline() == f"{name}\n"
         child.stdin.close()
-        assert child.wait(60) == 0
+        assert child.wait(PATIENCE) == 0
 
 
 WRONG_LINES = {

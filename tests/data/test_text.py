@@ -24,7 +24,7 @@ from wyrm_py.errors import (
 DATA = Path(__file__).parents[2] / "../shared/data"
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.text(min_size=1), st.text())
 def test_text_comes_back_and_unknown_characters_are_marked(text, other):
     known = Characters(text)
@@ -66,7 +66,7 @@ def test_an_impossible_vocabulary_is_refused():
             Characters("ab", unknown)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     count=st.integers(2, 60),
     length=st.integers(1, 12),

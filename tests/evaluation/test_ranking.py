@@ -96,7 +96,7 @@ def test_metrics_equal_the_definitions(seed, whole, width, top):
     assert metrics.top == top
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     n_users=st.integers(1, 6),
     n_items=st.integers(1, 12),

@@ -11,12 +11,7 @@ import wyrm_py as wp
 
 EPS = 1e-6
 
-relaxed = settings(
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=list(HealthCheck),
-)
+relaxed = settings(suppress_health_check=list(HealthCheck))
 
 
 def dense(gradient):

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from waiting import PATIENCE
 
 from wyrm_py.errors import DataError
 from wyrm_py.models import FactorizationRecommender
@@ -52,7 +53,7 @@ def test_a_signal_saves_and_has_its_usual_effect(tmp_path, number, code):
         learner.stdin.flush()
         assert learner.stdout.readline() == "100\n"
         learner.send_signal(number)
-        assert learner.wait(timeout=30) == code
+        assert learner.wait(timeout=PATIENCE) == code
         assert "end" not in learner.stdout.read()
     assert len(FactorizationRecommender.load(path).items_) == 7
 

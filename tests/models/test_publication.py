@@ -4,10 +4,10 @@ import pickle
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from waiting import PATIENCE, goes_what_came, segments
 
 import wyrm_py as wp
 from wyrm_py import errors
@@ -58,14 +58,14 @@ class Trainer:
             self.process.stdin.close()
         else:
             self.process.send_signal(how)
-        self.process.wait(timeout=20)
+        self.process.wait(timeout=PATIENCE)
         self.process.stdin.close()
         self.process.stdout.close()
 
 
 @pytest.mark.parametrize("how", [None, signal.SIGKILL])
 def test_another_process_answers_while_the_trainer_learns(tmp_path, how):
-    before = set(Path("/dev/shm").glob("psm_*"))
+    before = segments()
     path = tmp_path / "live"
     trainer = Trainer(path)
     assert trainer.address == str(path)
@@ -87,7 +87,7 @@ def test_another_process_answers_while_the_trainer_learns(tmp_path, how):
         reader.recommend(3)
     with pytest.raises(errors.StaleParameterError, match="its trainer has ended"):
         FactorizationRecommender.attach(path)
-    assert set(Path("/dev/shm").glob("psm_*")) <= before
+    assert goes_what_came(before)
     assert not path.exists()
     assert path.is_symlink() == (how is not None)  # leads nowhere
 

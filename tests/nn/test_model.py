@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pytest
 from scipy import sparse, special
+from waiting import together
 
 import wyrm_py as wp
 from wyrm_py import nn
@@ -70,7 +71,8 @@ def test_a_loop_by_hand_learns_to_tell_points_apart():
 def test_fit_learns_to_tell_points_apart(settings):
     x, y = blobs()
     trained = model(dropout=0.1)
-    history = trained.fit(x, y, epochs=20, random_state=0, progress=False, **settings)
+    settings = {"callbacks": [together], "progress": False, **settings}
+    history = trained.fit(x, y, epochs=20, random_state=0, **settings)
     assert history.losses[-1] < 0.3 * history.losses[0]
     assert accuracy(trained, x, y) > 0.95
     other, labels = blobs(seed=0, count=300)

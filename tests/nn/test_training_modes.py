@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from waiting import together
 
 import wyrm_py as wp
 from wyrm_py import nn
@@ -65,6 +66,7 @@ def test_every_way_of_training_learns(data, n_jobs, backend, mode):
         backend=backend,
         mode=mode,
         batch_size=BATCH,
+        callbacks=[together],
         random_state=1,
         progress=False,
     )

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from stepping import numpy_step, plain_step, updates
+from waiting import together
 
 import wyrm_py as wp
 from wyrm_py.graph.stream import Stream
@@ -183,6 +184,7 @@ def test_worker_processes_drop_as_well(engine):
         epochs=4,
         n_jobs=2,
         engine=engine,
+        callbacks=[together],
         random_state=0,
         progress=False,
     )

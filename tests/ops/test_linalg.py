@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 from stepping import numpy_step, plain_step, updates
+from waiting import together
 
 import wyrm_py as wp
 from wyrm_py.errors import DTypeError, ShapeError
@@ -167,6 +168,7 @@ def test_workers_multiply_stacks_in_shuffled_batches(n_jobs):
         epochs=20,
         batch_size=7,
         n_jobs=n_jobs,
+        callbacks=[together],
         random_state=1,
         progress=False,
     )

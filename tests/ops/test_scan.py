@@ -8,6 +8,7 @@ import pytest
 from autograd import grad
 from autograd import numpy as anp
 from stepping import plain_step, updates
+from waiting import together
 
 import wyrm_py as wp
 from wyrm_py import errors
@@ -491,6 +492,7 @@ def test_workers_share_a_loop():
             n_jobs=2,
             backend=backend,
             engine=engine,
+            callbacks=[together],
             progress=False,
         )
         assert history.workers == 2

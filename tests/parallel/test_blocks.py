@@ -71,10 +71,29 @@ def test_true_from_on_epoch_stops(workers):
     assert (task.counts.array[:3] == 1).all() and not task.counts.array[3:].any()
 
 
+@dataclass
+class WaitsToBeShown(Count):
+    """Ends only once progress was reported."""
+
+    shown: SharedArray = None
+
+    def __post_init__(self):
+        self.shown = SharedArray.create((1,), np.int64)
+
+    def before(self, epoch, block):
+        while (epoch, block) == (2, 19) and not self.shown.array[0]:
+            time.sleep(0.001)
+
+
 def test_progress_is_reported_and_ends_complete(workers):
-    task = Count.make(3, 20, seconds=0.01)
+    task = WaitsToBeShown.make(3, 20, seconds=0.01)  # longer than between reports
     seen = []
-    run_blocks(task, blocks=20, epochs=3, on_progress=seen.append, **workers)
+
+    def on_progress(progress):
+        seen.append(progress)
+        task.shown.array[0] = 1
+
+    run_blocks(task, blocks=20, epochs=3, on_progress=on_progress, **workers)
     done = [progress.blocks_done for progress in seen]
     assert len(seen) > 1 and done == sorted(done)
     last = seen[-1]
@@ -123,7 +142,8 @@ class Pids(Count):
         return super().open(worker)
 
 
-def test_processes_stay_warm_between_runs():
+def test_processes_stay_warm_between_runs(monkeypatch):
+    monkeypatch.setattr("wyrm_py.parallel.pools._Processes._idle", None)  # of others
     pids = []
     for _ in range(3):
         task = Pids.make(2, 8, pids=SharedArray.create((2,), np.int64))
@@ -278,16 +298,17 @@ def test_stale_handle_in_a_task_is_a_clear_error():
 
 @pytest.mark.parametrize("callback", ["on_epoch", "on_progress"])
 def test_exception_of_a_callback_stops_the_workers(several, callback):
-    task = Count.make(1000, 6, seconds=0.001)
+    epochs = 100_000  # some minutes
+    task = Count.make(epochs, 6, seconds=0.001)
 
     def fail(*arguments):
         raise LookupError("callback")
 
     with pytest.raises(LookupError, match="callback"):
-        run_blocks(task, blocks=6, epochs=1000, **{callback: fail}, **several)
+        run_blocks(task, blocks=6, epochs=epochs, **{callback: fail}, **several)
     count = task.counts.array.sum()
     time.sleep(0.02)
-    assert task.counts.array.sum() == count < 6000
+    assert task.counts.array.sum() == count < epochs * 6
 
 
 def test_callback_may_run_blocks_and_use_joblib(several):

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from small_models import Factors, Linear
-from test_lifetime import gone, session_members
+from test_lifetime import all_gone, gone
+from waiting import PATIENCE, goes_what_came, segments, together
 
 import wyrm_py as wp
 from wyrm_py.errors import DivergenceError
@@ -41,7 +42,7 @@ def alone():
 
 def test_two_workers_come_to_the_loss_of_one(backend, alone):
     model = Linear(COUNT)
-    history = model.fit(epochs=4, n_jobs=2, backend=backend)
+    history = model.fit(epochs=4, n_jobs=2, backend=backend, callbacks=[together])
     assert history.workers == 2
     assert history.losses[0] > history.losses[-1]
     assert history.losses[-1] == pytest.approx(alone[0], rel=0.02)
@@ -50,27 +51,20 @@ def test_two_workers_come_to_the_loss_of_one(backend, alone):
 
 def test_numpy_engine_runs_on_workers_too(backend):
     model = Linear(2500)
-    history = model.fit(epochs=2, n_jobs=2, backend=backend, engine="numpy")
+    given = dict(n_jobs=2, backend=backend, callbacks=[together])
+    history = model.fit(epochs=2, engine="numpy", **given)
     assert history.workers == 2
     assert history.losses[1] < history.losses[0] / 10
     mean = model.by_hand(np.arange(2500), model.values())[0]
     assert mean == pytest.approx(history.losses[1], rel=0.2)
 
 
-def len_of_losses(history):
-    return len(history.losses)
-
-
 def test_every_update_of_every_worker_arrives(backend):
-    """Rows that no two examples share: Hogwild must lose nothing.
-
-    A callback makes workers wait for each other: without one, epochs overlap at
-    their ends, and then two workers may have one row in hand.
-    """
+    """Rows that no two examples share: Hogwild must lose nothing."""
     count = 9000
     table, index = wp.ParameterNode(np.zeros((count, 1))), wp.IndexInputNode([0])
     loss = table.index(index).sum(axis=1)
-    given = dict(n_jobs=2, backend=backend, progress=False, callbacks=[len_of_losses])
+    given = dict(n_jobs=2, backend=backend, progress=False, callbacks=[together])
     wp.fit(loss, wp.SGD(1.0), {index: np.arange(count)}, 3, **given)
     np.testing.assert_array_equal(table.value, -3)
     assert not isinstance(table.block, wp.HogwildParameter)
@@ -81,7 +75,7 @@ def test_batches_on_workers_take_every_example_once(backend):
     table, index = wp.ParameterNode(np.zeros((count, 1))), wp.IndexInputNode([0])
     loss = table.index(index).sum(axis=1)
     given = dict(n_jobs=2, backend=backend, batch_size=7, progress=False)
-    given["callbacks"] = [len_of_losses]  # as above
+    given["callbacks"] = [together]
     wp.fit(loss, wp.SGD(1.0), {index: np.arange(count)}, 2, **given)
     np.testing.assert_array_equal(table.value, -2)
 
@@ -111,7 +105,7 @@ def test_shared_parameter_is_trained_where_it_is(backend):
     view = shared.value
     table, index = wp.ParameterNode.shared(shared), wp.IndexInputNode([0])
     loss = table.index(index).sum(axis=1)
-    given = dict(n_jobs=2, backend=backend, progress=False)
+    given = dict(n_jobs=2, backend=backend, progress=False, callbacks=[together])
     wp.fit(loss, wp.SGD(1.0), {index: np.arange(3000)}, 2, **given)
     np.testing.assert_array_equal(view, -2)
 
@@ -183,26 +177,24 @@ def test_killed_workers_are_replaced_and_the_result_is_whole(alone, caplog):
     began = threading.Event()
 
     def kill():
-        began.wait(60)
+        began.wait()
         for pid in workers_of(os.getpid()):  # all, for some may wait for other runs
             os.kill(pid, signal.SIGKILL)
             killed.append(pid)
 
-    thread = threading.Thread(target=kill)
+    thread = threading.Thread(target=kill, daemon=True)
     thread.start()
-    epochs = 1500  # some seconds of two workers
+    ends = []
 
     def callback(history):
         began.set()
-        if killed and len(history.losses) < epochs - 20:
-            callback.after += 1
-        return callback.after >= 20
+        if not thread.is_alive():
+            ends.append(len(history.losses))
+        return len(ends) == 20
 
-    callback.after = 0
-    history = model.fit(wp.SGD(0.001), epochs=epochs, n_jobs=2, callbacks=[callback])
-    thread.join()
-    assert killed and gone(killed, 5)
-    assert callback.after == 20
+    history = model.fit(wp.SGD(0.001), epochs=10**6, n_jobs=2, callbacks=[callback])
+    assert killed and gone(killed)
+    assert len(ends) == 20
     assert np.isfinite(history.losses).all()
     assert history.losses[-1] == pytest.approx(0.01, rel=0.1)  # the noise is 0.1
     assert "a worker died" in caplog.text
@@ -246,7 +238,7 @@ except KeyboardInterrupt:
     ],
 )
 def test_ctrl_c_leaves_partly_trained_parameters_and_nobody(backend, engine, jobs):
-    words = set(Path("/dev/shm").glob("psm_*"))
+    before = segments()
     process = subprocess.Popen(
         [sys.executable, "-W", "error", "-c", PROGRAM, backend, engine, str(jobs)],
         stdout=subprocess.PIPE,
@@ -258,7 +250,7 @@ def test_ctrl_c_leaves_partly_trained_parameters_and_nobody(backend, engine, job
     assert process.stdout.readline() == "go\n"
     time.sleep(0.1)
     os.killpg(process.pid, signal.SIGINT)
-    out, errors = process.communicate(timeout=60)
+    out, errors = process.communicate(timeout=2 * PATIENCE)
     assert (out, errors, process.returncode) == ("", "", 42)
-    assert gone(session_members(process.pid), 5)
-    assert not set(Path("/dev/shm").glob("psm_*")) - words
+    assert all_gone(process.pid)
+    assert goes_what_came(before)

@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -101,5 +102,47 @@ class Diverge(Count):
         def run(epoch, block):
             total, weight = inner(epoch, block)
             return (self.value if (epoch, block) == self.at else total), weight
+
+        return run
+
+
+@dataclass
+class InTurn:
+    """Another task, of which no block begins before it was done in the epoch before.
+
+    Workers go on to the next epoch as they like, but no example is ever in two hands.
+    """
+
+    task: object
+    done: SharedArray  # epochs of each block
+
+    def open(self, worker):
+        inner = self.task.open(worker)
+
+        def run(epoch, block):
+            while self.done.array[block] < epoch:
+                time.sleep(1e-4)
+            found = inner(epoch, block)
+            self.done.array[block] = epoch + 1
+            return found
+
+        return run
+
+
+@dataclass
+class HalfUntil:
+    """Another task, whose first epoch stays half done until a file is there."""
+
+    task: object
+    path: Path
+    half: int
+
+    def open(self, worker):
+        inner = self.task.open(worker)
+
+        def run(epoch, block):
+            while (epoch or block >= self.half) and not self.path.exists():
+                time.sleep(0.001)
+            return inner(epoch, block)
 
         return run

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from waiting import PATIENCE, comes, goes_what_came
 
 from wyrm_py.errors import ParameterError, StaleParameterError
 from wyrm_py.parameters import HogwildParameter
@@ -46,7 +47,7 @@ sys.stdout.flush()
 if end == "exception":
     raise ValueError("on purpose")
 if end in ("interrupt", "kill"):
-    time.sleep(60)
+    time.sleep(600)
 if end == "cycle":
     keep = [parameter]; keep.append(keep)
 """
@@ -82,10 +83,7 @@ if parameter.name:
 def nothing_left():
     before = entries()
     yield
-    deadline = time.monotonic() + 10  # after SIGKILL the resource tracker cleans up
-    while (left := entries() - before) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert not left
+    assert goes_what_came(before, entries)  # the resource tracker's work after SIGKILL
 
 
 def entries():
@@ -101,7 +99,7 @@ def python(program, *arguments, **options):
         [sys.executable, "-W", "error", "-c", program, *arguments],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=5 * PATIENCE,
         **options,
     )
 
@@ -122,6 +120,14 @@ def test_exception_leaves_nothing(storage):
     assert "leaked" not in done.stderr
 
 
+def is_stale(text):
+    try:
+        pickle.loads(text)
+    except StaleParameterError:
+        return True
+    return False
+
+
 @pytest.mark.parametrize("storage", ["memfd", "named"])
 @pytest.mark.parametrize("end", ["interrupt", "kill"])
 def test_killed_owner_leaves_nothing_and_stale_handles(storage, end):
@@ -132,18 +138,12 @@ def test_killed_owner_leaves_nothing_and_stale_handles(storage, end):
         text = bytes.fromhex(owner.stdout.readline().decode())
         parameter = pickle.loads(text)
         owner.send_signal(signal.SIGINT if end == "interrupt" else signal.SIGKILL)
-        owner.wait(timeout=10)
+        owner.wait(timeout=PATIENCE)
     # What is mapped stays good; who comes later is refused.
     parameter.value[...] = 4
     assert parameter.value.sum() == 4 * 500 * 40
     del parameter
-    deadline = time.monotonic() + 10  # until the tracker has unlinked the name
-    while time.monotonic() < deadline:
-        try:
-            pickle.loads(text)
-        except StaleParameterError:
-            break
-        time.sleep(0.02)
+    assert comes(lambda: is_stale(text))  # once the tracker has unlinked the name
     with pytest.raises(StaleParameterError, match="ended or dropped"):
         pickle.loads(text)
 
@@ -251,7 +251,9 @@ parameter.value[...] = 1
 def test_small_shm_of_a_container_is_an_error_not_a_crash():
     command = ["unshare", "-m", "sh", "-c", SMALL_SHM, sys.executable]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=5 * PATIENCE
+        )
     except FileNotFoundError:
         pytest.skip("unshare is not installed")
     if os.geteuid() != 0 or done.returncode == 77:

@@ -239,13 +239,15 @@ def _watch(futures: Sequence[Future[Outcome]], page: ControlPage, tally: Tally) 
 
 def _collect(page: ControlPage, tally: Tally) -> None:
     """Count the epochs that are complete, before any whose loss is not finite."""
-    end = tally.epochs if page.diverged is None else page.diverged[0]
-    while tally.epoch < end and page.done(tally.epoch) == page.blocks:
-        epoch = tally.epoch
-        if tally.end_epoch(*page.sums(epoch)):
+    while tally.epoch < tally.epochs and page.done(tally.epoch) == page.blocks:
+        epoch, diverged = tally.epoch, page.diverged  # told before it is marked done
+        if diverged is not None and diverged[0] <= epoch:
+            return
+        if stops := tally.end_epoch(*page.sums(epoch)):
             page.stop()  # before the release: workers that wait must see it
-            end = 0
         page.release(epoch)
+        if stops:
+            return
 
 
 def _settle(futures: Sequence[Future[Outcome]], pool: Pool) -> None:

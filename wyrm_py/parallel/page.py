@@ -19,14 +19,14 @@ from wyrm_py.parameters import SharedArray
 from wyrm_py.parameters.segment import SegmentLock
 
 # Rows of the words, one cache line each, so that polling one never slows another.
-_NEXT, _REDO, _STOP, _ALLOWED, _DIVERGED = range(5)
+_NEXT, _REDO, _STOP, _ALLOWED = range(4)
 
 # A worker's own line: nobody else writes there.
 _WORKER = np.dtype(
     {
-        "names": ["ready", "started", "ended", "examples", "busy"],
-        "formats": ["i8", "f8", "f8", "f8", "f8"],
-        "offsets": [0, 8, 16, 24, 32],
+        "names": ["ready", "started", "ended", "examples", "busy", "diverged"],
+        "formats": ["i8", "f8", "f8", "f8", "f8", "i8"],
+        "offsets": [0, 8, 16, 24, 32, 40],
         "itemsize": 64,
     }
 )
@@ -63,6 +63,7 @@ class ControlPage:
         self._ended = workers.array["ended"]
         self.examples: NDArray[np.float64] = workers.array["examples"]
         self.busy: NDArray[np.float64] = workers.array["busy"]  # seconds
+        self._diverged = workers.array["diverged"]  # ticket + 1 of the first
         self._marks: NDArray[np.uint8] = marks.array  # (ring, blocks)
         self._sums: NDArray[np.float64] = sums.array  # (ring, blocks, 2)
         self.ring, self.blocks = marks.array.shape
@@ -74,7 +75,7 @@ class ControlPage:
         """Make the page of a run; `stepwise` waits for leave between epochs."""
         ring = 1 if stepwise else min(epochs, max(2, _MARKS // blocks))
         page = cls(
-            SharedArray.create((_DIVERGED + 1, 8), np.int64),
+            SharedArray.create((_ALLOWED + 1, 8), np.int64),
             SharedArray.create((workers,), np.int64),
             SharedArray.create((workers,), _WORKER),
             SharedArray.create((ring, blocks), np.uint8),
@@ -132,16 +133,16 @@ class ControlPage:
     def finish(
         self, worker: int, ticket: int, loss: float, weight: float, began: float
     ) -> None:
-        """Write what a block gave, then mark it done."""
+        """Write what a block gave, then mark it done: the driver looks at any time."""
         epoch, block = divmod(ticket, self.blocks)
-        self._sums[epoch % self.ring, block] = loss, weight
-        self._marks[epoch % self.ring, block] = 1
         self._ended[worker] = ended = time.monotonic()
         self.examples[worker] += weight
         self.busy[worker] += ended - began
+        self._sums[epoch % self.ring, block] = loss, weight
         if not np.isfinite(loss):
-            self._words[_DIVERGED, 0] = ticket + 1
+            self._diverged[worker] = ticket + 1
             self.stop()
+        self._marks[epoch % self.ring, block] = 1
 
     # What both do.
 
@@ -158,9 +159,9 @@ class ControlPage:
 
     @property
     def diverged(self) -> tuple[int, int] | None:
-        """Epoch and block whose loss was NaN or infinite."""
-        ticket = int(self._words[_DIVERGED, 0]) - 1
-        return None if ticket < 0 else divmod(ticket, self.blocks)
+        """Epoch and block whose loss was NaN or infinite, the first of several."""
+        told = self._diverged[self._diverged > 0]
+        return divmod(int(told.min()) - 1, self.blocks) if told.size else None
 
     def done(self, epoch: int) -> int:
         """Number of blocks of an epoch that are done; the epoch is a current one."""

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from waiting import PATIENCE
 
 PROGRAM = """
 import sys
@@ -35,7 +36,7 @@ def start(environment, number="1"):
 
 def finish(process):
     """Return (loss, how often something was compiled, cache folder)."""
-    output, errors = process.communicate(timeout=120)
+    output, errors = process.communicate(timeout=10 * PATIENCE)
     assert process.returncode == 0, errors
     loss, compiled, folder = output.split()
     return float(loss), int(compiled), folder

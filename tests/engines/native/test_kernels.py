@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from waiting import PATIENCE
 
 from wyrm_py.engines.native import kernel_calls, kernels
 
@@ -155,7 +156,7 @@ def test_products_are_right_in_registers_of_32_bytes_too():
         env=os.environ | NARROW,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=20 * PATIENCE,
     )
     assert run.returncode == 0, run.stdout
 

@@ -27,14 +27,14 @@ sizes = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(1, 700), sizes, st.integers(0, 2**63 - 1), st.integers(0, 2**40))
 def test_every_example_comes_once_an_epoch(total, size, seed, epoch):
     found = np.concatenate(blocks(total, size, seed, epoch))
     np.testing.assert_array_equal(np.sort(found), np.arange(total))
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.integers(1, 30_000), sizes, st.integers(0, 2**63 - 1), st.integers(0, 99))
 def test_every_example_comes_once_an_epoch_compiled(total, size, seed, epoch):
     found = np.concatenate(blocks(total, size, seed, epoch, compiled=True))

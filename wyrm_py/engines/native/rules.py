@@ -157,10 +157,11 @@ class RuleWriter:
     def look_up(self, row: str) -> None:
         """Write the catching up of a row that is about to be read."""
         if self.formulas.catches_up:
-            now = f"{self._step}[u64(0)]"
-            with self.writer.block(f"if {self._row_step}[{row}] < {now}:"):
-                self._catch_up(row, now)
-                self.writer.line(f"{self._row_step}[{row}] = {now}")
+            # read once: other workers count on
+            self.writer.line(f"now = {self._step}[u64(0)]")
+            with self.writer.block(f"if {self._row_step}[{row}] < now:"):
+                self._catch_up(row, "now")
+                self.writer.line(f"{self._row_step}[{row}] = now")
 
     def _catch_up(self, row: str, now: str) -> None:
         write = self.writer.line
