@@ -221,6 +221,9 @@ def test_samplers_draw_from_streams_of_their_own():
         np.ones(7),
         np.random.default_rng(0).zipf(1.3, 500).astype(float),
         np.arange(1000.0),
+        np.full(3, 0.1),
+        np.random.default_rng(1).random(20_000) ** 8,
+        [3, 1, 0, 0, 1, 1, 2, 0, 1],
     ],
 )
 def test_alias_tables_hold_exactly_the_proportions(counts):

@@ -284,21 +284,24 @@ def alias_tables(counts: Array) -> tuple[Array, Array]:
 
     Source: Walker, "An efficient method for generating discrete random
     variables with general distributions", ACM TOMS 3 (1977); Vose's
-    construction (1991).
+    construction (1991), with running sums in place of its two stacks.
     """
-    size = len(counts)
-    share = counts * (size / counts.sum())
-    aliases = np.arange(size)
-    small = [k for k in range(size) if share[k] < 1]
-    large = [k for k in range(size) if share[k] >= 1]
-    while small and large:
-        low, high = small.pop(), large[-1]
-        aliases[low] = high
-        share[high] -= 1 - share[low]
-        if share[high] < 1:
-            small.append(large.pop())
-    for rest in small + large:
-        share[rest] = 1
+    share = counts * (len(counts) / counts.sum())
+    aliases = np.arange(len(counts))
+    small, large = np.flatnonzero(share < 1), np.flatnonzero(share >= 1)
+    if len(small) and len(large):
+        # small ones are filled in turn by the large one whose surplus is not used up;
+        # one that gave more than that is below 1 and filled by the next
+        wanted, spare = np.cumsum(1 - share[small]), np.cumsum(share[large] - 1)
+        before = np.append(0, wanted[:-1])
+        giver = np.searchsorted(spare, before, side="right")
+        aliases[small] = large[np.minimum(giver, len(large) - 1)]
+        taker = np.searchsorted(wanted, spare[:-1], side="right")
+        used = np.flatnonzero(taker < len(small))
+        used = used[before[taker[used]] < spare[used]]
+        aliases[large[used]] = large[used + 1]
+        share[large] = 1
+        share[large[used]] -= wanted[taker[used]] - spare[used]
     return np.minimum(share * 2.0**32, 2.0**32).astype(np.int64), aliases
 
 

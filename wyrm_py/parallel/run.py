@@ -70,7 +70,11 @@ class Run:
         self.structure = optimizer.structure()
         gradients = "collect" if mode == "synchronous" else "apply"
         self.source = self._print(gradients) if self.native else None
-        self.extents = Extents.of(topological_order(plan.ends()), batch is not None)
+        self.extents = (
+            Extents.of(topological_order(plan.ends()), batch is not None)
+            if self.source is None
+            else self.source.extents
+        )
         most = most_examples(self._work(), batch or 1)
         size = block_size_for(total, jobs, batch or 1, most)
         self.blocks = Blocks(total, size, 0, True)
