@@ -12,7 +12,6 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
-from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils import ClassifierTags, RegressorTags
 from sklearn.utils.metaestimators import available_if
 
@@ -171,6 +170,8 @@ class SparseScorer(Estimator):
             labels = checked_labels("score", y, len(predicted), classifies=False)
             pairs = OrderedPairs(labels, checked_groups("score", groups, len(labels)))
             return pairs.agreement(predicted)
+        from sklearn.metrics import accuracy_score, r2_score  # slow to import
+
         measure = accuracy_score if self._classifies() else r2_score
         return float(measure(y, self.predict(X), sample_weight=sample_weight))
 
