@@ -61,6 +61,9 @@ class Op:
     """Input whose elements the value has, index by index, if shapes agree."""
     gives_rising_rows: bool = False
     """Whether row numbers rise in the first output of a first input of length one."""
+    adds_rows: ClassVar[int | None] = None
+    """Input whose length of one says that the value is the sum of the first input
+    along its first axis."""
     idle_output: ClassVar[int | None] = None
     """Output whose zero says that a step of one example is to do nothing."""
     sizes_input: ClassVar[int | None] = None
@@ -69,7 +72,7 @@ class Op:
     @property
     def name(self) -> str:
         """Name of the method a user types: `VectorDot` is `vector_dot`."""
-        return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(self).__name__).lower()
+        return _method_name(type(self).__name__)
 
     def infer(self, *inputs: Spec) -> Spec | tuple[Spec, ...]:
         """Return shape and dtype of the value, or raise a ShapeError."""
@@ -144,6 +147,12 @@ class Op:
         every step.
         """
         raise NotImplementedError(f"{self.name}: has no sum over steps")
+
+
+@cache
+def _method_name(op: str) -> str:
+    """Return `vector_dot` for `VectorDot`; asked for thousands of times a plan."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", op).lower()
 
 
 class View(Op):

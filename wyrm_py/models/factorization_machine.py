@@ -34,8 +34,8 @@ def interactions(factors: ParameterNode, rows: SparseInputNode | SparseRows) -> 
     Source: Rendle, "Factorization machines", ICDM 2010, lemma 3.1.
     """
     each = factors.index(rows.indices) * rows.data.expand_dims(1)
-    total = each.segment_sum(rows).square().sum(1, keepdims=True)
-    return 0.5 * (total - each.square().sum(1, keepdims=True).segment_sum(rows))
+    squares = each.segment_sum(rows).square() - each.square().segment_sum(rows)
+    return 0.5 * squares.sum(1, keepdims=True)
 
 
 def field_interactions(factors: ParameterNode, rows: SparseRows) -> Node:

@@ -86,6 +86,7 @@ class SegmentSum(Op):
     """
 
     shape_only = (2,)
+    adds_rows = 2
 
     def infer(self, *inputs: Spec) -> Spec:
         x, segments, lengths = inputs

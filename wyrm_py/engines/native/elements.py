@@ -98,6 +98,9 @@ class GroupWriter:
         writer, sums = self.writer, []
         loops = joined(space, partial(self._touched, group, split), (split,))
         outside = [axes for axes in loops if axes[0] < split]
+        for member in group.members:
+            if member in self.grouping.row_sums:
+                writer.fill(self.operands[member.outputs[0]], "0")
         with nest(writer, space, outside) as index:
             outer = index[:split]
             for member in group.members:
@@ -133,11 +136,16 @@ class GroupWriter:
         for member in group.members:
             out = member.outputs[0]
             places, own = self._places(member, index)
-            for node in value_inputs(member):
+            for node in self._elements(member):
                 yield self.operands[node].aligned(places)
             if isinstance(member.op, Reduction) and self._is_sum(member):
                 own = self._places_outside(out, index[:split])
             yield self.operands[out].at(*own)
+
+    def _elements(self, application: Application) -> list[Node]:
+        """Return the inputs that are read element by element."""
+        rows = application in self.grouping.row_sums
+        return [application.inputs[0]] if rows else value_inputs(application)
 
     def _places(
         self, application: Application, index: Sequence[str]
@@ -148,6 +156,8 @@ class GroupWriter:
         if isinstance(application.op, Reduction):
             whole, reduced = reduced_axes(application, self.extents.shapes)
             gone = () if application.op.keeps_axes else reduced
+        elif application in self.grouping.row_sums:
+            whole = self.extents.shapes[application.inputs[0]]
         else:
             whole = self.extents.shapes[out]
         free = iter(index)
@@ -164,6 +174,11 @@ class GroupWriter:
         """Write one element's line, in the innermost loop of a group."""
         out = application.outputs[0]
         places, own = self._places(application, index)
+        if application in self.grouping.row_sums:
+            total, row = self.operands[out].at(*own), application.inputs[0]
+            part = self.operands[row].aligned(places)
+            self.writer.line(f"{total} = {total} + {part}")
+            return
         text = self._expression(application, places)
         if isinstance(application.op, Reduction) and self._is_sum(application):
             total = self._total(application)

@@ -1,8 +1,9 @@
 """Which values share a loop, and which need memory at all.
 
 Every application falls into one class: an alias computes nothing, pointwise
-ops and reductions over trailing axes can share a loop nest, all others write
-loops of their own. A value read only inside its own loop nest stays a local.
+ops and reductions over trailing axes can share a loop nest, and so can sums of rows
+with what computes the rows; all others write loops of their own. A value read only
+inside its own loop nest stays a local.
 """
 
 from __future__ import annotations
@@ -60,6 +61,7 @@ class Grouping:
         self.groups: list[Group] = []
         self._place: dict[Application, int] = {}
         self._readers: dict[Node, list[tuple[Application, bool]]] = {}
+        self.row_sums: set[Application] = set()  # those in the nest of their rows
         sketch = dict(leaves)
         computed = [a for a in applications if not a.is_leaf]
         for application in computed:
@@ -130,6 +132,12 @@ class Grouping:
                 continue
             place = self._place[source.application]
             first = max(first, place + (not self._together(source, direct, space)))
+        rows = self._nest_of_rows(application)
+        if rows is not None:
+            self.row_sums.add(application)
+            self.groups[rows].members.append(application)
+            self._place[application] = rows
+            return
         for place in range(first, len(self.groups)):
             group = self.groups[place]
             if space is None or group.space != space:
@@ -152,8 +160,25 @@ class Grouping:
             return False
         if not space:
             return True  # statements one after the other
-        is_sum = isinstance(source.application.op, Reduction)
+        made = source.application
+        is_sum = isinstance(made.op, Reduction) or made in self.row_sums
         return direct and not is_sum
+
+    def _nest_of_rows(self, application: Application) -> int | None:
+        """Return the nest that works out what an op adds up along the first axis."""
+        position, shapes = application.op.adds_rows, self.extents.shapes
+        if position is None or not all(
+            e.is_one for e in shapes[application.inputs[position]]
+        ):
+            return None
+        rows = application.inputs[0]
+        ((source, direct), *others) = self.origins([rows])
+        place = self._place.get(source.application)
+        if place is None or others or not direct:
+            return None
+        computed = isinstance(source.application.op, Pointwise)
+        same = self.groups[place].space == wide(shapes[rows])
+        return place if computed and same and not shapes[rows][0].is_one else None
 
     def sources(self, application: Application) -> list[tuple[Node, bool]]:
         """Return the computed values and leaves an application reads.

@@ -83,6 +83,7 @@ class Generator:
         self.extents.require_known_limits(everything)
         self.applications = [a for a in everything if a in live]
         self.streams = plan.random()
+        self._idle = plan.idle()
         self._unwatched = plan.watched
         self.slots = Slots(self.extents)
         self.writer = Writer(depth=2, slots=self.slots)
@@ -201,7 +202,7 @@ class Generator:
         """End the step here if a sampler found nothing: see `Op.idle_output`."""
         if self.updates is None or self.settings.batched or self.settings.cut:
             return
-        for node in self.plan.idle():
+        for node in self._idle:
             if node.application in group.members:
                 self._write_watched()
                 number = self.operands[node]
