@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 
+import pyarrow as pa
 import pytest
 from waiting import PATIENCE
 
@@ -64,3 +65,13 @@ def test_nothing_to_learn_leaves_the_file_as_it_was(tmp_path):
     with pytest.raises(DataError, match="at least one event"):
         learn_lines(FactorizationRecommender(), io.BytesIO(b""), path)
     assert path.read_bytes() == b"precious"
+
+
+def test_pyarrow_leaves_signals_alone_meanwhile(monkeypatch):
+    """Its readers set handlers of their own for a moment, and lose some signals."""
+    calls = []
+    monkeypatch.setattr(pa, "enable_signal_handlers", calls.append)
+    model = FactorizationRecommender(loss="bpr", width=4, random_state=0)
+    lines = iter(["1,2\n", "2,1\n"])
+    learn_lines(model, lines, every=2, report=lambda _: calls.append("learned"))
+    assert calls == [False, "learned", True]

@@ -11,6 +11,8 @@ from contextlib import suppress
 from types import FrameType, TracebackType
 from typing import Any, Self
 
+import pyarrow as pa
+
 from wyrm_py.data.events import Events
 from wyrm_py.data.streams import stream
 from wyrm_py.errors import DataError
@@ -103,6 +105,7 @@ class _Stop:
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
+            pa.enable_signal_handlers(False)  # its readers now and then lose a signal
             for number in SIGNALS:
                 self._before[number] = signal.signal(number, self._on_signal)
         return self
@@ -115,6 +118,8 @@ class _Stop:
     ) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        if self._before:
+            pa.enable_signal_handlers(True)
         if self._number is not None and kind is None:
             raise _error(self._number)
 
@@ -123,6 +128,8 @@ class _Stop:
         while self._number is None:
             try:
                 self._reading = True
+                if self._number is not None:  # it came just before
+                    return
                 chunk = next(chunks)
             except (StopIteration, _Ended):
                 return
