@@ -17,6 +17,7 @@ from wyrm_py.engines.native.step import CompiledStep, compile
 from wyrm_py.errors import WyrmError
 from wyrm_py.graph.mode import Mode
 from wyrm_py.graph.op import Op, Pointwise, Spec
+from wyrm_py.growing_rows import GrowingRows
 from wyrm_py.known_items import kth_best, sample_known
 from wyrm_py.leaves import IndexInputNode, InputNode, ParameterNode, SparseInputNode
 from wyrm_py.nodes import Node
@@ -52,6 +53,7 @@ __all__ = [
     "CompiledStep",
     "Drawing",
     "EarlyStopping",
+    "GrowingRows",
     "History",
     "HogwildParameter",
     "IndexInputNode",

@@ -50,6 +50,7 @@ class Constant(LeafNode):
     """
 
     __slots__ = ()
+    grows: ClassVar[bool] = False  # more is appended: then no number of it is final
 
     def __init__(self, value: Any, dtype: np.dtype[Any]) -> None:
         array = np.asarray(value)

@@ -10,6 +10,7 @@ from scipy import sparse
 
 from wyrm_py.errors import DataError, GraphError, SettingError, ShapeError
 from wyrm_py.graph.op import Array
+from wyrm_py.growing_rows import GrowingRows
 from wyrm_py.leaves import Constant
 from wyrm_py.nodes import Node, apply
 from wyrm_py.ops.gather import kept_rows
@@ -136,8 +137,8 @@ def sample_warp(
     max_tries : int >= 1
     last : index node, shape (b,), or None; the last row to draw of each example: then
         R below is last + 1
-    features : scipy.sparse matrix, (I, R), or None; then rows of it are drawn, and I
-        stands for R in what is returned
+    features : scipy.sparse matrix, (I, R), GrowingRows of at most R columns, or None;
+        then rows of it are drawn, and I stands for R in what is returned
 
     Returns
     -------
@@ -164,13 +165,8 @@ def sample_warp(
     count = require_rows("sample_warp", table.shape[0] if table.shape else 0)
     sums: list[Node] = []
     if features is not None:
-        sums = list(csr_constants("sample_warp: features", features, table.dtype))
-        if features.shape[1] != count:
-            raise ShapeError(
-                f"sample_warp: features need a column for each of the {count} rows of "
-                f"the table, got {features.shape}."
-            )
-        count = require_rows("sample_warp", features.shape[0])
+        sums = _feature_rows(features, table)
+        count = require_rows("sample_warp", sums[0].shape[0] - 1)
     more = _known("sample_warp", known, user, count)
     bounds = [] if last is None else [last]
     _require_nodes("sample_warp", *bounds)
@@ -186,6 +182,21 @@ def sample_warp(
     nodes = [query, table, positive_score, *biases, *bounds, *sums, *more]
     row, weight = apply(op, *nodes)
     return row, weight
+
+
+def _feature_rows(features: Any, table: Node) -> list[Node]:
+    """Return starts, column numbers and values of rows that add up those of a table."""
+    who = "sample_warp: features"
+    if isinstance(features, GrowingRows):
+        features.require_table(who, table)
+        return list(features.leaves(who, table.dtype))
+    parts = csr_constants(who, features, table.dtype)
+    if features.shape[1] != table.shape[0]:
+        raise ShapeError(
+            f"sample_warp: features need a column for each of the {table.shape[0]} "
+            f"rows of the table, got {features.shape}."
+        )
+    return list(parts)
 
 
 def _require_nodes(name: str, *given: Any) -> None:

@@ -1,4 +1,4 @@
-"""Rows of a constant CSR matrix inside a graph: features of users and items."""
+"""Rows of a CSR matrix inside a graph: features of users and items."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from numpy.typing import DTypeLike
 
 from wyrm_py.errors import DataError, DTypeError, GraphError, ShapeError
 from wyrm_py.graph.op import Array
+from wyrm_py.growing_rows import GrowingRows
 from wyrm_py.leaves import Constant
 from wyrm_py.nodes import Node, apply
 from wyrm_py.ops.csr_rows import CsrRows
@@ -23,14 +24,19 @@ if TYPE_CHECKING:
 class Entries(Constant):
     """A leaf without values whose length an op sets: `CsrRows.sizes_input`.
 
-    `longest` is the most entries that one row has.
+    `longest` is the most entries that one row has, of growing `rows` so far.
     """
 
-    __slots__ = ("longest",)
+    __slots__ = ("_longest", "rows")
 
-    def __init__(self, longest: int) -> None:
+    def __init__(self, longest: int, rows: GrowingRows | None = None) -> None:
         super().__init__(np.empty(0, INDEX), INDEX)
-        self.longest = longest
+        self._longest, self.rows = longest, rows
+
+    @property
+    def longest(self) -> int:
+        """At least the most entries that one row has."""
+        return self._longest if self.rows is None else self.rows.longest
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,7 @@ class SparseRows:
     segments: Node
     lengths: Node
     columns: int
+    growing: GrowingRows | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -63,10 +70,12 @@ class SparseRows:
         Raises
         ------
         ShapeError
-            The table is not (F, D).
+            The table is not (F, D); of growing rows it may have more rows.
         """
         factor = self.data._constant(table)
-        if len(factor.shape) != 2 or factor.shape[0] != self.columns:
+        if self.growing is not None:
+            self.growing.require_table("dot", factor)
+        elif len(factor.shape) != 2 or factor.shape[0] != self.columns:
             raise ShapeError(
                 f"dot: inner sizes differ, left {self.shape}, right {factor.shape}."
             )
@@ -74,7 +83,7 @@ class SparseRows:
 
 
 def sparse_rows(matrix: Any, index: Node, dtype: DTypeLike = np.float32) -> SparseRows:
-    """Choose rows of a constant scipy matrix by an index node, also a drawn one.
+    """Choose rows of a scipy matrix by an index node, also a drawn one.
 
     What a SparseInputNode is for rows that come from a column, this is for rows
     known before: the features of the users, or of the items, where the item may be
@@ -82,7 +91,8 @@ def sparse_rows(matrix: Any, index: Node, dtype: DTypeLike = np.float32) -> Spar
 
     Parameters
     ----------
-    matrix : scipy.sparse matrix of finite numbers, (R, F); copied, once for all workers
+    matrix : scipy.sparse matrix of finite numbers, (R, F), or GrowingRows
+        A matrix is copied, once for all workers; growing rows are read where they are.
     index : index node, shape (b,), values in [0, R)
     dtype : float32 (default) or float64
 
@@ -110,17 +120,18 @@ def sparse_rows(matrix: Any, index: Node, dtype: DTypeLike = np.float32) -> Spar
     if not index.spec.is_index:
         raise DTypeError(f"sparse_rows: takes an integer index node, got {index!r}.")
     kind = float_dtype("sparse_rows", dtype)
-    starts, indices, data = csr_constants("sparse_rows", matrix, kind)
-    lengths = np.diff(starts.value)
-    columns, values, segments, sizes = apply(
-        CsrRows(int(matrix.shape[1]), _rise(starts.value, indices.value)),
-        index,
-        starts,
-        indices,
-        data,
-        Entries(int(lengths.max(initial=0))),
-    )
-    return SparseRows(columns, values, segments, sizes, int(matrix.shape[1]))
+    width, growing = int(matrix.shape[1]), None
+    if isinstance(matrix, GrowingRows):
+        growing = matrix
+        parts, entries = matrix.leaves("sparse_rows", kind), Entries(0, matrix)
+        op = CsrRows(max(width, 1), gives_rising_rows=True)
+    else:
+        parts = csr_constants("sparse_rows", matrix, kind)
+        starts, indices, _ = (part.value for part in parts)
+        entries = Entries(int(np.diff(starts).max(initial=0)))
+        op = CsrRows(width, _rise(starts, indices))
+    columns, values, segments, lengths = apply(op, index, *parts, entries)
+    return SparseRows(columns, values, segments, lengths, width, growing)
 
 
 def _rise(starts: Array, indices: Array) -> bool:

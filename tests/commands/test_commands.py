@@ -194,6 +194,26 @@ def test_learn_reads_lines_and_goes_on_from_a_model(folder, tmp_path, capsys):
     assert not np.allclose(after.user_vectors_, before)
 
 
+def test_learn_takes_features_of_the_integer_ids_of_a_model(tmp_path, capsys):
+    path, events = tmp_path / "int.wyrm", tmp_path / "events.csv"
+    pairs = [(u, i) for u in range(20) for i in range(20) if (u + i) % 3 == 0]
+    data = wp.data.Interactions(*zip(*pairs, strict=True))
+    model = models.FactorizationRecommender(width=4, epochs=1, random_state=0)
+    model.fit(data).save(path)
+    events.write_text("user,item\n1,500\n2,501\n30,500\n")
+    items, users = tmp_path / "items.csv", tmp_path / "users.csv"
+    items.write_text("item,genre\n500,war|drama\n501,war\n3,drama\n")
+    users.write_text("user,country\n30,se\n")
+    given = ["--item-features", items, "--user-features", users]
+    found = record(capsys, "learn", events, "--from", path, "-o", path, *given)
+    assert (found["users"], found["items"]) == (21, 22)
+    learned = models.load(path)
+    assert list(learned.item_features_.names.ids) == ["genre:war", "genre:drama"]
+    assert list(learned.user_features_.names.ids) == ["country:se"]
+    best = learned.recommend(None, 3, features=[["country:se"]]).ids
+    assert best.shape == (1, 3)
+
+
 def test_text_finds_the_integer_ids_of_a_model(folder, tmp_path, capsys):
     path, events = tmp_path / "int.wyrm", tmp_path / "events.csv"
     pairs = [(u, i) for u in range(20) for i in range(20) if (u + i) % 3 == 0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -11,11 +12,24 @@ import typer
 
 from wyrm_py.atomic_file import require_writable
 from wyrm_py.commands.options import Column, Json, note, training, write_json
+from wyrm_py.data.feature_files import read_features
 from wyrm_py.errors import DataError
 
 if TYPE_CHECKING:
     from wyrm_py.models import FactorizationRecommender
     from wyrm_py.models.progressive import Progress
+
+
+Features = Annotated[
+    Path | None,
+    training(
+        "Table of text, ids in its first column; the others are features of those "
+        'who are new, several in one field with "|" between. The first line names '
+        "them.",
+        metavar="<file>",
+        default=False,
+    ),
+]
 
 
 def learn(
@@ -59,6 +73,8 @@ def learn(
             min=1,
         ),
     ] = None,
+    user_features: Features = None,
+    item_features: Features = None,
     seed: Annotated[
         int, training("One seed gives one model.", metavar="<int>", min=0)
     ] = 0,
@@ -80,9 +96,9 @@ def learn(
 ) -> None:
     """Learn from a stream of events, each once, and save the model.
 
-    Users and items never seen before get rows of their own. Each event is predicted
-    before it is learned from: the figures that are printed are of a model that had not
-    seen the events. Ctrl-C and SIGTERM save and end.
+    Users, items and features never seen before get rows of their own. Each event is
+    predicted before it is learned from: the figures that are printed are of a model
+    that had not seen the events. Ctrl-C and SIGTERM save and end.
     """
     from wyrm_py.models.learn_lines import learn_lines
 
@@ -115,6 +131,8 @@ def learn(
             every=every,
             save_every=save_every,
             report=show,
+            user_features=_by_text(user_features),
+            item_features=_by_text(item_features),
             **columns,
         )
     except KeyboardInterrupt:
@@ -124,6 +142,14 @@ def learn(
         raise typer.Exit(130) from None
     if not as_json:
         note(f"Saved {output}.")
+
+
+def _by_text(path: Path | None) -> Callable[[object], list[str] | None] | None:
+    """Return what the features of an id are found by, whatever its type."""
+    if path is None:
+        return None
+    rows = read_features(path)
+    return lambda one: rows.get(str(one))
 
 
 def _first(

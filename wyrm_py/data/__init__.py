@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from wyrm_py.data.corpus import Corpus, keep_probabilities
 from wyrm_py.data.dataset import Dataset
 from wyrm_py.data.events import Events
+from wyrm_py.data.feature_files import read_features
 from wyrm_py.data.files import read_text
 from wyrm_py.data.histories import Histories
 from wyrm_py.data.ids import IdMap
@@ -51,6 +52,7 @@ __all__ = [
     "predicate_split",
     "random_split",
     "read_csv",
+    "read_features",
     "read_idx",
     "read_ratings",
     "read_text",

@@ -140,7 +140,8 @@ class Answers(IndexVectors):
             Only these are recommended; ids that the model does not know are skipped.
         features : sparse matrix or array, shape (Q, F), or None
             Of the users, as in training; users who were not in the training data are
-            known by them alone.
+            known by them alone. Where features have names, a list of what each user
+            has; names that the model does not know are skipped.
 
         Returns
         -------
@@ -350,20 +351,24 @@ class Answers(IndexVectors):
                 raise SettingError(
                     f"{who}: users or the features of new ones are required."
                 )
-            one = np.ndim(features) < 2  # of a single user
-            codes = np.full(1 if one else np.shape(features)[0], -1, np.int64)
-            features = feature_rows(who, "features", features, len(codes), "users")
+            features = self._user_features(who, features, None)
+            codes = np.full(features.shape[0], -1, np.int64)
         else:
             wanted = [users] if np.ndim(users) == 0 else users
             codes, features = self._known(who, wanted, features)
         return codes, *self._tastes(who, codes, features)
 
+    def _user_features(self, who: str, features: Any, count: int | None) -> Any:
+        """Return features of `count` users, or of all, as float32 CSR rows."""
+        if count is None:  # one axis is of a single user
+            count = 1 if np.ndim(features) < 2 else np.shape(features)[0]
+        return feature_rows(who, "features", features, count, "users")
+
     def _known(self, who: str, users: Ids, features: Any) -> tuple[Codes, Any]:
         """Return the codes of users, and their features as float32 CSR or None."""
         if features is not None:
             codes = self.users_.codes(users)
-            rows = feature_rows(who, "features", features, len(codes), "users")
-            return codes, rows
+            return codes, self._user_features(who, features, len(codes))
         try:
             return self.users_.require(users, who), None
         except UnknownIdError as error:

@@ -33,6 +33,8 @@ def learn_lines(
     save_every: float | None = None,
     report: Callable[[Progress], object] | None = None,
     chunk_size: int | None = None,
+    user_features: Any = None,
+    item_features: Any = None,
     **columns: Any,
 ) -> Progress:
     """Learn from a source to its end; save now and then, and whatever happens.
@@ -49,7 +51,8 @@ def learn_lines(
     save_every : seconds > 0 between two saves, or None to save at the end only
     report : function of the Progress
     chunk_size : int >= 1, events learned at once, or None for at most `every`
-    columns : names of columns and `ids`, as for `partial_fit`
+    user_features, item_features, columns
+        As for `partial_fit`.
 
     Returns
     -------
@@ -82,7 +85,12 @@ def learn_lines(
     with _Stop() as stop:
         try:
             with suppress(_Ended):
-                model.partial_fit(stop.between(chunks), callback=after_chunk)
+                model.partial_fit(
+                    stop.between(chunks),
+                    user_features=user_features,
+                    item_features=item_features,
+                    callback=after_chunk,
+                )
         finally:
             if path is not None and learned:
                 model.save(path)

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
+import scipy.sparse
 
+from wyrm_py.data.hash_table import Grown
 from wyrm_py.data.ids import IdMap
+from wyrm_py.growing_rows import GrowingRows
+from wyrm_py.models.features import FeatureVectors
 from wyrm_py.models.hashed_ids import HashedIds
 from wyrm_py.models.online_trainer import OnlineTrainer
 from wyrm_py.models.publication import Publication, Subscription, arrays_of
 from wyrm_py.models.seen_log import SeenLog
+from wyrm_py.models.stream_features import SideFeatures
 from wyrm_py.parameters import HogwildParameter
+
+FEATURES = {"user": b"UFEA", "item": b"IFEA"}
+SIDES = {kind: side for side, kind in FEATURES.items()}
 
 
 class Publisher:
@@ -32,6 +42,7 @@ class Publisher:
     def follow(self, trainer: OnlineTrainer) -> None:
         """Append what came since the last call: tables first, since ids are theirs."""
         tables = {n: table.parameter.address for n, table in trainer.tables.items()}
+        tables |= {side: one.rows.address for side, one in trainer.features.items()}
         hashed, users = None, trainer.users
         if isinstance(users, HashedIds):
             hashed = [users.buckets, users.kind, users.type]
@@ -39,6 +50,8 @@ class Publisher:
             head = {"settings": self._settings, "tables": tables, "hashed": hashed}
             self.log.append(b"HEAD", json.dumps(head).encode())
             self._tables, self._hashed = tables, hashed
+        for side, features in trainer.features.items():
+            self._follow_features(FEATURES[side], features)
         for kind, ids in ((b"USER", trainer.users), (b"ITEM", trainer.items)):
             before = self._known[kind]
             if isinstance(ids, IdMap) and len(ids) > before:
@@ -52,6 +65,17 @@ class Publisher:
         if len(pairs):
             self.log.append_arrays(b"SEEN", {"pairs": pairs})
 
+    def _follow_features(self, kind: bytes, features: SideFeatures) -> None:
+        """Append the names that are new, and where newcomers' vectors lie."""
+        known, own = self._known.get(kind, 0), self._known.get(kind + b" own", 0)
+        if (len(features.names), len(features.own)) == (known, own):
+            return
+        names = IdMap(features.names.take(np.arange(known, len(features.names))), "new")
+        places = {"own": features.own.held[own:], "at": features.at.held[known:]}
+        self.log.append_arrays(kind, names.to_arrays() | places)
+        self._known[kind] = len(features.names)
+        self._known[kind + b" own"] = len(features.own)
+
 
 class Reader:
     """Follows a log, and sets the fitted attributes of a model that answers."""
@@ -60,6 +84,7 @@ class Reader:
         self._log = log
         self.settings: dict[str, Any] = {}
         self._tables: dict[str, HogwildParameter] = {}
+        self._features: dict[str, SideFeatures] = {}
         self._users: IdMap | HashedIds = IdMap(kind="user")
         self._items = IdMap(kind="item")
         self._seen = SeenLog()
@@ -74,23 +99,42 @@ class Reader:
             The trainer has ended.
         """
         self._log.require_alive()
+        head = None
         for kind, payload in self._log.news():
-            if kind == b"HEAD":
-                self._take_head(json.loads(payload))
+            if kind == b"HEAD":  # what earlier ones tell may be gone by now
+                head = json.loads(payload)
             elif kind == b"MEAN":
                 self._mean = json.loads(payload)
             elif kind == b"SEEN":
                 keys = arrays_of(payload)["pairs"]
                 self._seen.add(keys >> 32, keys & 0xFFFFFFFF, len(self._users))
+            elif kind in SIDES:
+                arrays, features = arrays_of(payload), self._side(SIDES[kind])
+                features.names.add(IdMap.from_arrays(arrays, "new").ids)
+                features.own.extend(arrays["own"])
+                features.at.extend(arrays["at"])
             else:
                 new = IdMap.from_arrays(arrays_of(payload), "new")
                 (self._users if kind == b"USER" else self._items).add(new.ids)
+        if head is not None:
+            self._take_head(head)
+
+    def _side(self, side: str) -> SideFeatures:
+        """Return the features of a side, of which rows are attached to later."""
+        if side not in self._features:
+            own, at = (Grown(np.empty(0, np.int64)) for _ in range(2))
+            names, rows = IdMap(kind=f"{side}_feature"), GrowingRows(capacity=1)
+            self._features[side] = SideFeatures(names, own, at, rows)
+        return self._features[side]
 
     def _take_head(self, head: dict[str, Any]) -> None:
         self.settings = head["settings"]
+        places = head["tables"]
+        for side in {*FEATURES} & {*places}:
+            self._side(side).rows = GrowingRows.attach(places.pop(side))
         self._tables = {
             name: HogwildParameter.attach(address, read_only=True)
-            for name, address in head["tables"].items()
+            for name, address in places.items()
         }
         if head["hashed"] is not None:
             self._users = HashedIds(*head["hashed"])
@@ -99,21 +143,67 @@ class Reader:
         """Set the fitted attributes to what is there now."""
         sizes = {"user": len(self._users), "item": len(self._items)}
         tables = {name: table.value for name, table in self._tables.items()}
-        for name, value in fitted(tables, sizes).items():
-            setattr(model, name, value)
+        show(model, tables, sizes, self._features)
         self._seen.n_users = sizes["user"]
         model.users_, model.items_ = self._users, self._items
         model.seen_, model.mean_ = self._seen, self._mean
 
 
-def fitted(tables: dict[str, Any], sizes: dict[str, int]) -> dict[str, Any]:
-    """Return fitted attributes over the rows in use."""
-    fitted: dict[str, Any] = {
-        "user_features_": None,
-        "item_features_": None,
-        "context_vectors_": None,
-    }
+def show(
+    model: Any,
+    tables: dict[str, Any],
+    sizes: dict[str, int],
+    features: Mapping[str, SideFeatures],
+) -> None:
+    """Set the fitted attributes of a model over the rows in use.
+
+    What features add up to is worked out when somebody asks: see `Online.__getattr__`.
+    """
+    later: dict[str, Callable[[], Any]] = {}
+    for side, one in features.items():
+        later |= _sums(side, tables, one, sizes[side])
+    for name in later:
+        vars(model).pop(name, None)
+    model._later = later
     for name, table in tables.items():
-        rows = table[: sizes[name[:4]]]
-        fitted[f"{name}_"] = rows if "vectors" in name else rows[:, 0]
-    return fitted
+        side = name[:4]
+        if side not in features:
+            rows = table[: sizes[side]]
+            setattr(model, f"{name}_", rows if "vectors" in name else rows[:, 0])
+            setattr(model, f"{side}_features_", None)
+    model.context_vectors_ = None
+
+
+def _sums(
+    side: str, tables: dict[str, Any], features: SideFeatures, count: int
+) -> dict[str, Callable[[], Any]]:
+    """Return functions of the fitted attributes of a side with features.
+
+    Parameters
+    ----------
+    tables : {name of TABLES: (T, D) or (T, 1)}
+    features : SideFeatures
+    count : int, users or items so far
+    """
+    table = {part: tables[f"{side}_{part}"] for part in ("vectors", "biases")}
+
+    @cache
+    def sums(part: str) -> Any:
+        starts, columns, values = features.rows.views()
+        shape = count, features.count
+        rows = values, columns, starts[: count + 1]
+        found = scipy.sparse.csr_array(rows, shape) @ table[part][: shape[1]]
+        return found if part == "vectors" else found[:, 0]
+
+    @cache
+    def meant() -> FeatureVectors:
+        places = features.places
+        parts = (table[part][: places.count] for part in ("vectors", "biases"))
+        vectors, biases = parts
+        return FeatureVectors.taken(vectors, biases[:, 0], places, features.names)
+
+    return {
+        f"{side}_vectors_": lambda: sums("vectors"),
+        f"{side}_biases_": lambda: sums("biases"),
+        f"{side}_features_": meant,
+    }

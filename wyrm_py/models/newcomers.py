@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from wyrm_py.data.id_types import Ids
 from wyrm_py.data.ids import IdMap
 from wyrm_py.errors import DataError, SettingError, ShapeError
-from wyrm_py.models.features import FeatureVectors, feature_rows
+from wyrm_py.models.features import FeatureVectors, feature_rows, is_matrix
 from wyrm_py.models.fold_in import FoldIn
 from wyrm_py.models.seen import Seen
 
@@ -44,6 +44,13 @@ class Newcomers(FoldIn):
         else:
             vectors, biases = self.user_features_.of(who, "features", features, users)
         return vectors + self._context, biases + np.float32(self.mean_)
+
+    def _user_features(self, who: str, features: Any, count: int | None) -> Any:
+        learned = self.user_features_
+        if learned is None or learned.names is None or is_matrix(features):
+            return super()._user_features(who, features, count)
+        rows = len(features) if count is None else count
+        return learned.matrix(who, "features", features, rows)
 
     def in_context(self, context: Any) -> Self:
         """Return the model as it answers in one context, for all users alike.
@@ -93,6 +100,7 @@ class Newcomers(FoldIn):
         ----------
         ids : list of K ids, none of them in the model
         features : sparse matrix or array, shape (K, F), with the columns of training
+            Where features have names, a list of what each user has.
 
         Raises
         ------
@@ -106,9 +114,6 @@ class Newcomers(FoldIn):
             Features have other columns, or not one row an id.
         """
         self._add("user", ids, features)
-        starts, items = self.seen_
-        more = np.full(len(self.users_) + 1 - len(starts), starts[-1])
-        self.seen_ = Seen(np.concatenate([starts, more]), items)
 
     def add_items(self, ids: Ids, features: Any) -> None:
         """Add items of which only features are known; see `add_users`."""
@@ -123,16 +128,25 @@ class Newcomers(FoldIn):
                 f"{who}: the model was trained without {name} features. Give "
                 f"`{name}_features` to `fit`."
             )
-        table: IdMap = getattr(self, f"{name}s_")
-        codes = table.codes(ids)
-        vectors, biases = learned.of(who, "features", features, np.full(len(codes), -1))
+        codes = self._new_codes(who, name, ids)
+        vectors, biases = learned.of(who, "features", features, codes)
+        more = learned.grown(who, "features", features, len(codes))
+        getattr(self, f"{name}s_").add(ids)
+        for part, added in (("vectors", vectors), ("biases", biases)):
+            before = getattr(self, f"{name}_{part}_")
+            setattr(self, f"{name}_{part}_", np.concatenate([before, added]))
+        setattr(self, f"{name}_features_", more)
+        if name == "user":
+            starts, items = self.seen_
+            ends = np.full(len(codes), starts[-1])
+            self.seen_ = Seen(np.concatenate([starts, ends]), items)
+
+    def _new_codes(self, who: str, name: str, ids: Ids) -> Codes:
+        """Return -1 for each of some new ids, or raise a DataError."""
+        codes: Codes = getattr(self, f"{name}s_").codes(ids)
         if (codes >= 0).any() or len(IdMap(ids)) < len(codes):
             raise DataError(
                 f"{who}: new ids, each of them once, are required, got one that is "
                 "there already."
             )
-        table.add(ids)
-        for part, more in (("vectors", vectors), ("biases", biases)):
-            before = getattr(self, f"{name}_{part}_")
-            setattr(self, f"{name}_{part}_", np.concatenate([before, more]))
-        setattr(self, f"{name}_features_", learned.grown(len(table)))
+        return codes

@@ -1,37 +1,41 @@
-"""Online learning of a `FactorizationRecommender`: streams, readers, progress.
+"""Online learning of a `FactorizationRecommender`: streams, growth, progress.
 
-`partial_fit` learns from events as they come, with users and items never seen before;
-`publish` lets other processes answer from the model while it learns.
+`partial_fit` learns from events as they come, with users, items and features never
+seen before. What other processes read meanwhile is told in published.py.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Self
 
 import numpy as np
+import scipy.sparse
 from numpy.typing import NDArray
 
+from wyrm_py.data.id_types import Ids
 from wyrm_py.data.ids import IdMap
 from wyrm_py.data.streams import stream
 from wyrm_py.errors import SettingError
 from wyrm_py.models.factorization import LOSSES, Loss
+from wyrm_py.models.feature_names import require_source
+from wyrm_py.models.feature_places import Places
+from wyrm_py.models.features import FeatureVectors
 from wyrm_py.models.growing import RESERVED
 from wyrm_py.models.hashed_ids import HashedIds, kinds_in_text
-from wyrm_py.models.live import Publisher, Reader, fitted
-from wyrm_py.models.newcomers import Newcomers
+from wyrm_py.models.live import show
 from wyrm_py.models.online_trainer import TABLES, OnlineSettings, OnlineTrainer
 from wyrm_py.models.progressive import Progress
-from wyrm_py.models.publication import Subscription
+from wyrm_py.models.published import Published
 from wyrm_py.models.seen_log import SeenLog
+from wyrm_py.models.stream_features import StreamFeatures
 from wyrm_py.seeds import seed_of
 
-_OWN = ("_trainer", "_publisher", "_reader", "_shown")
+_OWN = ("_trainer", "_publisher", "_reader", "_shown", "_later")
 """Attributes that belong to one process: no copy or file has them."""
 
 
-class Online(Newcomers):
+class Online(Published):
     """What a `FactorizationRecommender` does with streams.
 
     Attributes
@@ -44,14 +48,14 @@ class Online(Newcomers):
     sampler: Any
     initial_scale: float
     max_tries: int
+    identity: bool
     progress_: Progress
     users_: Any  # IdMap or HashedIds
     seen_: Any  # Seen or SeenLog
 
     _trainer: OnlineTrainer | None = None
-    _publisher: Publisher | None = None
-    _reader: Reader | None = None
     _shown: tuple[Any, ...] = ()
+    _later: Mapping[str, Callable[[], Any]] = {}
     _kept: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
 
     def _checked_loss(self) -> Loss:
@@ -113,6 +117,8 @@ class Online(Newcomers):
         self,
         source: Any,
         *,
+        user_features: Any = None,
+        item_features: Any = None,
         callback: Callable[[Progress], object] | None = None,
         **columns: Any,
     ) -> Self:
@@ -128,6 +134,13 @@ class Online(Newcomers):
             dataframes; a path, a file, a dataframe, a matrix or Interactions. Users
             and items that are new get vectors, drawn by their number. All losses but
             the squared one take each event as a positive.
+        user_features, item_features : mapping, or function of an id, or None
+            What is known of a user or an item, looked up once, when it is new: a list
+            of names, text with names between "|", or a mapping of names to numbers,
+            where {"genre": "Drama"} stands for the name "genre:Drama". Names never
+            seen before get vectors, too; with `identity` a newcomer has one of its
+            own beside them. In a model that was fitted with a matrix, names are the
+            numbers of its columns.
         callback : function of the Progress, called after each chunk
         columns : names of columns, `ids` and the chunk size, for `wyrm_py.data.stream`
             Ids in delimited text are by default of the kind that the model has.
@@ -135,21 +148,25 @@ class Online(Newcomers):
         Raises
         ------
         DataError, DTypeError, ShapeError, MissingColumnError
-            An event is not as it must be; those before it have been learned.
+            An event, or features of someone new, are not as they must be; the chunks
+            before have been learned.
         SettingError
-            The loss, the sampler or features cannot be learned online.
+            The loss, the sampler or a context cannot be learned online.
         DivergenceError
             The learning rate is too high for the data.
         SharedMemoryFullError
             There is no room for more rows.
         """
         self._require_own("partial_fit")
-        trainer = self._ready()
+        sources = {"user": user_features, "item": item_features}
+        sources = {side: one for side, one in sources.items() if one is not None}
+        for side, one in sources.items():
+            require_source(f"partial_fit: {side}_features", one)
+        trainer = self._ready(sources)
         try:
             for events in stream(source, **{"ids": kinds_in_text(self)} | columns):
-                trainer.learn(
-                    events.users, events.items, events.ratings, events.weights
-                )
+                columns_of = events.users, events.items, events.ratings, events.weights
+                trainer.learn(*columns_of, sources)
                 self._show(trainer)
                 if callback is not None:
                     callback(trainer.progress)
@@ -158,15 +175,27 @@ class Online(Newcomers):
             self._show(trainer)
         return self
 
-    def _ready(self) -> OnlineTrainer:
-        """Return the trainer; a new one if the model was fitted since."""
-        if self._trainer is None or not self._in_step():
-            return self._begin(OnlineSettings())
-        return self._trainer
+    def _ready(self, described: Iterable[str] = ()) -> OnlineTrainer:
+        """Return the trainer; a new one if the model was fitted since.
 
-    def _begin(self, settings: OnlineSettings) -> OnlineTrainer:
+        `described` are the sides that have features from now on.
+        """
+        if self._trainer is None or not self._in_step():
+            return self._begin(OnlineSettings(), described)
+        trainer = self._trainer
+        if {*described} <= {*trainer.features}:
+            return trainer
+        progress = trainer.progress  # of the same stream
+        self._trainer = trainer = self._new_trainer(trainer.settings, described)
+        self.progress_ = trainer.progress = progress
+        self._show(trainer)
+        return trainer
+
+    def _begin(
+        self, settings: OnlineSettings, described: Iterable[str] = ()
+    ) -> OnlineTrainer:
         self._publisher = None  # what it told readers is no longer so
-        self._trainer = trainer = self._new_trainer(settings)
+        self._trainer = trainer = self._new_trainer(settings, described)
         self.progress_ = trainer.progress
         self._show(trainer)
         return trainer
@@ -177,9 +206,11 @@ class Online(Newcomers):
         return bool(self._shown) and all(shown is now for shown, now in pairs)
 
     def _fitted_now(self) -> tuple[Any, ...]:
-        return tuple(getattr(self, f"{name}_", None) for name in TABLES)
+        return tuple(vars(self).get(f"{name}_") for name in TABLES)
 
-    def _new_trainer(self, settings: OnlineSettings) -> OnlineTrainer:
+    def _new_trainer(
+        self, settings: OnlineSettings, described: Iterable[str]
+    ) -> OnlineTrainer:
         loss, (state, counts) = self._checked_loss(), self._keep_stream()
         self._require_online(loss)
         seed = seed_of(type(self).__name__, self.random_state)
@@ -196,6 +227,11 @@ class Online(Newcomers):
             users = HashedIds(settings.user_buckets, "user")
         seen = getattr(known, "seen_", None)
         ratings = 0 if seen is None else len(seen.items)
+        features = {
+            side: self._stream_features(side, settings)
+            for side in ("user", "item")
+            if side in described or getattr(self, f"{side}_features_", None) is not None
+        }
         trainer = OnlineTrainer(
             *(loss, self._make_optimizer(loss.optimizer)),
             {name: _rows(known, name, self.width) for name in TABLES},
@@ -205,6 +241,7 @@ class Online(Newcomers):
             max_tries=self.max_tries,
             n_jobs=self.n_jobs,
             seed=seed,
+            features=features,
             mean=getattr(known, "mean_", 0.0),
             mean_count=counts.get("mean_count", ratings),
             settings=settings,
@@ -213,6 +250,23 @@ class Online(Newcomers):
             trainer.resume(state, counts)
         self._kept = {}, {}
         return trainer
+
+    def _stream_features(self, side: str, settings: OnlineSettings) -> StreamFeatures:
+        """Return the features of a side so far: of none, everybody's own vector."""
+        learned: FeatureVectors | None = getattr(self, f"{side}_features_", None)
+        ids = getattr(self, f"{side}s_", ())
+        if isinstance(ids, HashedIds):
+            raise SettingError(
+                "partial_fit: user_features need users with ids of their own, these "
+                "are hashed. Begin without user_buckets."
+            )
+        if learned is None:
+            nothing = scipy.sparse.csr_array((len(ids), 0), dtype=np.float32)
+            names, places = IdMap(kind=f"{side}_feature"), Places.first(nothing, True)
+        else:
+            count, places = len(learned.vectors), learned.places
+            names = learned.names or IdMap(np.arange(count), f"{side}_feature")
+        return StreamFeatures(side, names, places, self.identity, settings.reserved)
 
     def _require_online(self, loss: Any) -> None:
         """Raise a SettingError for what only `fit` can do."""
@@ -224,10 +278,8 @@ class Online(Newcomers):
         elif self.sampler != "uniform":
             wrong = f"sampler={self.sampler!r}. Wrong items are drawn evenly from the "
             wrong += 'items known so far: take sampler="uniform"'
-        parts = ("user_features_", "item_features_", "context_vectors_")
-        given = [part for part in parts if getattr(self, part, None) is not None]
-        if given:
-            wrong = f"a model with {given[0]}. Train without features, or `fit` anew"
+        if getattr(self, "context_vectors_", None) is not None:
+            wrong = "a model with a context. Train without, or `fit` anew"
         if wrong is not None:
             raise SettingError(f"partial_fit: cannot go on with {wrong}.")
 
@@ -235,8 +287,7 @@ class Online(Newcomers):
         """Let the fitted attributes show what the trainer has now."""
         sizes = {"user": len(trainer.users), "item": len(trainer.items)}
         tables = {name: table.node.value for name, table in trainer.tables.items()}
-        for name, value in fitted(tables, sizes).items():
-            setattr(self, name, value)
+        show(self, tables, sizes, trainer.features)
         self.users_, self.items_ = trainer.users, trainer.items
         self.seen_ = trainer.seen
         trainer.seen.n_users = sizes["user"]
@@ -244,6 +295,29 @@ class Online(Newcomers):
         self._shown = self._fitted_now()
         if self._publisher is not None:
             self._publisher.follow(trainer)
+
+    def __getattr__(self, name: str) -> Any:
+        """Add up the features of users or items when somebody asks for it."""
+        later = vars(self).get("_later", {})
+        if name in later:
+            if self._trainer is not None:
+                self._trainer.drain()
+            return later[name]()
+        raise AttributeError(
+            f"{type(self).__name__!r} object has no attribute {name!r}"
+        )
+
+    def _add(self, name: str, ids: Ids, features: Any) -> None:
+        """Add users or items of whom only features are known: see `add_users`."""
+        trainer, who = self._trainer, f"add_{name}s"
+        if trainer is None or name not in trainer.features or not self._in_step():
+            super()._add(name, ids, features)
+            return
+        codes = self._new_codes(who, name, ids)
+        trainer.add(
+            name, ids, trainer.features[name].of_rows(who, features, len(codes))
+        )
+        self._show(trainer)
 
     # -- files and copies -------------------------------------------------------------
 
@@ -263,13 +337,16 @@ class Online(Newcomers):
         state = {name: rows for name, rows in arrays.items() if " " in name}
         for name, rows in state.items():
             table = name.partition(" ")[0]
-            wanted = getattr(self, f"{table}_")
-            if table not in TABLES or rows.reshape(wanted.shape).dtype != wanted.dtype:
+            if table not in TABLES:
+                raise ValueError(f"{name} is no table")
+            wanted = _rows(self, table, self.width)
+            if rows.shape != wanted.shape or rows.dtype != wanted.dtype:
                 raise ValueError(f"{name} {rows.dtype}{rows.shape}")
         self._kept, self._shown = (state, counts), self._fitted_now()
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = dict(super().__getstate__())
+        state |= {name: getattr(self, name) for name in self._later}
         state["_kept"] = self._keep_stream()
         return {name: value for name, value in state.items() if name not in _OWN}
 
@@ -278,83 +355,16 @@ class Online(Newcomers):
         if self._kept[0]:
             self._shown = self._fitted_now()
 
-    # -- reading from other processes -------------------------------------------------
-
-    def publish(self, path: str | os.PathLike[str] | None = None) -> str:
-        """Let other processes of the user read the model while it learns.
-
-        Parameters
-        ----------
-        path : str or path-like, or None
-            A link to be made there, which goes when the model or the process ends.
-
-        Returns
-        -------
-        str
-            What to `attach` to: the path, or without one a place below /proc.
-
-        Raises
-        ------
-        SettingError
-            This is no Linux, or the model was attached itself.
-        OSError
-            The link cannot be made.
-        """
-        self._require_own("publish")
-        trainer = self._ready()
-        publisher = Publisher(self, trainer)
-        publisher.follow(trainer)
-        if path is not None:
-            publisher.log.link(path)
-        self._publisher = publisher  # the one before ends, with its link
-        return publisher.log.place if path is None else os.fspath(path)
-
-    @classmethod
-    def attach(cls, path: str | os.PathLike[str]) -> Self:
-        """Return a model that reads one which another process is training.
-
-        Every answer is from the tables as they are at that moment, with the users and
-        items that had come by its beginning. Nothing can be written to them from here,
-        and the trainer waits for nobody. A vector may be half updated when it is read.
-
-        Parameters
-        ----------
-        path : str or path-like
-            As given to, or returned by, `publish` of the other process.
-
-        Raises
-        ------
-        StaleParameterError
-            The trainer has ended, or there is none; also from later answers.
-        """
-        log = Subscription(path)
-        reader = Reader(log)
-        reader.read()
-        model = cls(**reader.settings)
-        model._reader = reader
-        reader.show(model)
-        return model
-
-    def _require_own(self, who: str) -> None:
-        """Raise a SettingError for a model that another process trains."""
-        if self._reader is not None:
-            raise SettingError(
-                f"{who}: this model is read from another process, which trains it. "
-                "`save` it and `load` the file for a model of your own."
-            )
-
-    def _require_fitted(self, who: str) -> None:
-        if self._reader is not None:
-            self._reader.read()
-            self._reader.show(self)
-        super()._require_fitted(who)
-
 
 def _rows(model: Any, name: str, width: int) -> NDArray[np.float32]:
     """Return the rows that a table begins with."""
     columns = width if "vectors" in name else 1
+    side, part = name.split("_")
     if model is None:
         return np.zeros((0, columns), np.float32)
+    learned = getattr(model, f"{side}_features_", None)
+    if learned is not None:
+        return np.asarray(learned.table(part), np.float32).reshape(-1, columns)
     return np.asarray(getattr(model, f"{name}_"), np.float32).reshape(-1, columns)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,10 +19,12 @@ from wyrm_py.data.ids import IdMap
 from wyrm_py.errors import DataError, SettingError
 from wyrm_py.leaves import Constant, IndexInputNode, InputNode
 from wyrm_py.models.factorization import Example, Loss, Model, Side
+from wyrm_py.models.feature_names import Described
 from wyrm_py.models.growing import RESERVED, GrowingTable
 from wyrm_py.models.hashed_ids import HashedIds
 from wyrm_py.models.progressive import Progress
 from wyrm_py.models.seen_log import SeenLog
+from wyrm_py.models.stream_features import StreamFeatures
 from wyrm_py.nodes import Node, apply
 from wyrm_py.ops.pointwise import Sign
 from wyrm_py.optim import Adagrad, Optimizer
@@ -63,6 +65,8 @@ class OnlineTrainer:
     max_tries : int >= 1, of WARP
     n_jobs : int
     seed : int
+    features : {"user" or "item": StreamFeatures}
+        Of the sides that have some; the rows of their tables are those of `places`.
     mean : float
         Of the ratings so far, which count as `mean_count` ratings.
     settings : OnlineSettings
@@ -81,6 +85,7 @@ class OnlineTrainer:
         max_tries: int,
         n_jobs: int,
         seed: int,
+        features: Mapping[str, StreamFeatures],
         mean: float,
         mean_count: float,
         settings: OnlineSettings,
@@ -91,7 +96,7 @@ class OnlineTrainer:
                 f"got it for {optimizer!r}. RMSProp and SGD forget by themselves."
             )
         self.loss, self.users, self.items, self.seen = loss, users, items, seen
-        self.settings, self.mean = settings, mean
+        self.features, self.settings, self.mean = features, settings, mean
         self.progress = Progress(settings.window)
         self._mean_count, self._max_tries = mean_count, max_tries
         self.tables = {
@@ -115,9 +120,7 @@ class OnlineTrainer:
 
     def _graph(self) -> tuple[Example, Node, Node | None]:
         """Return an example's nodes, the loss, and how the item does among others."""
-        nodes = {name: table.node for name, table in self.tables.items()}
-        users = Side(nodes["user_vectors"], nodes["user_biases"])
-        items = Side(nodes["item_vectors"], nodes["item_biases"])
+        users, items = self._side("user"), self._side("item")
         model, self._last = Model(users, items), IndexInputNode([0], name="newest")
         last, tries = self._last, self._max_tries
 
@@ -126,7 +129,8 @@ class OnlineTrainer:
 
         def search(taste: Node, better: Node) -> tuple[Node, Node]:
             found = taste, items.vectors, better, items.biases
-            return sample_warp(*found, max_tries=tries, last=last)
+            features = items.features
+            return sample_warp(*found, max_tries=tries, last=last, features=features)
 
         user, item = (IndexInputNode([0], name=name) for name in ("user", "item"))
         rating = InputNode([[0.0]], name="rating")
@@ -140,10 +144,22 @@ class OnlineTrainer:
         lead = model.score(taste, item) - model.score(taste, drawn)
         return example, loss, apply(Sign(), lead)[0].sum()
 
+    def _side(self, name: str) -> Side:
+        vectors, biases = (
+            self.tables[f"{name}_{part}"].node for part in ("vectors", "biases")
+        )
+        features = self.features.get(name)
+        return Side(vectors, biases, None if features is None else features.rows)
+
     # -- learning ---------------------------------------------------------------------
 
     def learn(
-        self, users: Any, items: Any, ratings: ArrayLike | None, weights: Any = None
+        self,
+        users: Any,
+        items: Any,
+        ratings: ArrayLike | None,
+        weights: Any = None,
+        sources: Mapping[str, Any] | None = None,
     ) -> None:
         """Learn from events, in their order; done once `drain` has returned.
 
@@ -152,6 +168,8 @@ class OnlineTrainer:
         users, items : ids, shape (N,), what `IdMap.add` takes
         ratings : float32 array, shape (N,), or None
         weights : array, shape (N,), or None
+        sources : {"user" or "item": mapping or function of an id}
+            Where features of newcomers are found.
 
         Raises
         ------
@@ -165,11 +183,20 @@ class OnlineTrainer:
                 "partial_fit: the squared loss learns ratings, got events without. "
                 "Give (user, item, rating), or take another loss."
             )
+        ids = {"user": users, "item": items}
+        new = {
+            name: features.describe(
+                self.ids(name), ids[name], (sources or {}).get(name)
+            )
+            for name, features in self.features.items()
+        }
         rows = self.users.add(users)
         try:
             columns = self.items.add(items)
-        finally:  # a user whose item was refused has a row, too
-            self._grow()
+        except Exception:  # a user whose item was refused has a row, too
+            self._grow(new | {"item": None})
+            raise
+        self._grow(new)
         for part in self._parts(len(rows)):
             given = None if ratings is None else np.asarray(ratings)[part]
             some = None if weights is None else np.asarray(weights)[part]
@@ -197,13 +224,39 @@ class OnlineTrainer:
                 if state.ndim == 2:
                     state *= np.float32(factor)
 
-    def _grow(self) -> None:
+    def ids(self, side: str) -> IdMap:
+        """Return the map of the users or of the items."""
+        return self.users if side == "user" else self.items  # type: ignore[return-value]
+
+    def sizes(self) -> dict[str, int]:
+        """Return how many rows of the tables are in use, by side."""
         sizes = {"user": len(self.users), "item": len(self.items)}
+        return sizes | {name: found.count for name, found in self.features.items()}
+
+    def _grow(self, new: Mapping[str, Described | None]) -> None:
+        """Have rows for all users, items and features, and take in what is new."""
+        sizes = self.sizes()
+        allotted = {
+            name: self.features[name].allot(one)
+            for name, one in new.items()
+            if one is not None
+        }
+        for name, (_, _, rows) in allotted.items():
+            sizes[name] = rows.shape[1]
+            if not self.features[name].rows.has_room(rows):
+                self.learner.drain()
         for name, table in self.tables.items():
             rows = sizes[name[:4]]
             if rows > table.capacity:
                 self.learner.drain()
             table.require(rows)
+        for name, one in allotted.items():
+            self.features[name].append(one)
+
+    def add(self, side: str, ids: Any, new: Described) -> None:
+        """Add users or items that no event has shown, with their features."""
+        self.ids(side).add(ids)
+        self._grow({side: new})
 
     def _learn(self, users: Codes, items: Codes, ratings: Any, weights: Any) -> None:
         example, count, read = self._example, len(users), self.learner.inputs
@@ -235,7 +288,7 @@ class OnlineTrainer:
 
     def state(self) -> dict[str, NDArray[np.float32]]:
         """Return the optimizer's state of the rows in use, by table and slot."""
-        sizes = {"user": len(self.users), "item": len(self.items)}
+        sizes = self.sizes()
         return {
             f"{name} {slot}": state[: sizes[name[:4]]]
             for name, table in self.tables.items()

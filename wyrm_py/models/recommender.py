@@ -27,7 +27,12 @@ from wyrm_py.models.examples import (
     with_ratings,
 )
 from wyrm_py.models.factorization import LOSSES, Loss, Model, Side
-from wyrm_py.models.features import FeatureVectors, feature_rows, with_identity
+from wyrm_py.models.features import (
+    FeatureVectors,
+    NamedPlaces,
+    described,
+    feature_rows,
+)
 from wyrm_py.models.hashed_ids import user_ids
 from wyrm_py.models.held_out import HeldOut
 from wyrm_py.models.online import Online
@@ -139,7 +144,8 @@ class FactorizationRecommender(Online):
         seen : Interactions over the same ids, or None
             What `recommend` leaves out; by default the interactions.
         user_features, item_features : sparse matrices, (U, F) and (I, G), or None
-            A row for each id, in that order.
+            A row for each id, in that order. Or a mapping or function of an id that
+            gives names of features, as for `partial_fit`.
         context : sparse matrix, shape (N, C), or None
             What is known of each event (time of day, device, ...); it adds to the
             user's vector.
@@ -171,7 +177,15 @@ class FactorizationRecommender(Online):
         data = with_ratings(Interactions.of(interactions), y)
         seen_items = Seen.of(seen_or(seen, data).csr())
         events = self._events(loss, context, len(data))
-        model = self._first_model(data, user_features, item_features, events)
+        given = {"user": user_features, "item": item_features}
+        sides = {
+            name: described("fit", name, one, ids, self.identity)
+            for (name, one), ids in zip(
+                given.items(), (data.user_ids, data.item_ids), strict=True
+            )
+            if one is not None
+        }
+        model = self._first_model(data, sides, events)
         counts = np.bincount(data.items, minlength=data.n_items)
         node, inputs = loss_and_inputs(loss, model, data, counts, self)
         users, items = IdMap(data.user_ids, "user"), IdMap(data.item_ids, "item")
@@ -183,7 +197,7 @@ class FactorizationRecommender(Online):
         def show() -> None:
             self.users_, self.items_ = users, items
             self.seen_, self.mean_ = seen_items, mean_rating(loss, data)
-            self._keep(model)
+            self._keep(model, sides)
 
         self._train(
             node,
@@ -205,41 +219,39 @@ class FactorizationRecommender(Online):
                 f"fit: {self.loss} trains on other items of the user than those of the "
                 "events, so events cannot have a context. Take another loss."
             )
-        return _rows("context", context, count, "interactions")
+        if context is None:
+            return None
+        return feature_rows("fit", "context", context, count, "interactions")
 
     def _first_model(
-        self, data: Interactions, user_features: Any, item_features: Any, events: Any
+        self, data: Interactions, sides: Mapping[str, NamedPlaces], events: Any
     ) -> Model:
-        """Return random vectors and zero biases, and features checked."""
+        """Return random vectors and zero biases."""
         rng = generator(type(self).__name__, self.random_state)
 
         def table(rows: int, scale: float, name: str) -> ParameterNode:
             values = rng.standard_normal((rows, self.width), np.float32)
             return ParameterNode(values * np.float32(scale), name=f"{name} vectors")
 
-        def side(name: str, ids: int, given: Any) -> Side:
-            features = _rows(f"{name}_features", given, ids, f"{name}s")
-            if features is not None and self.identity:
-                features = with_identity(features)
+        def side(name: str, ids: int) -> Side:
+            features = sides[name][0].rows if name in sides else None
             rows = ids if features is None else features.shape[1]
             biases = ParameterNode(np.zeros((rows, 1)), name=f"{name} biases")
             return Side(table(rows, self.initial_scale, name), biases, features)
 
-        users = side("user", data.n_users, user_features)
-        items = side("item", data.n_items, item_features)
+        users, items = side("user", data.n_users), side("item", data.n_items)
         if events is None:
             return Model(users, items)
         context = table(events.shape[1], 0.0, "context")
         return Model(users, items, context, SparseInputNode(events[:1]))
 
-    def _keep(self, model: Model) -> None:
+    def _keep(self, model: Model, sides: Mapping[str, NamedPlaces]) -> None:
         """Take what was learned out of the graph."""
         for name, side in (("user", model.users), ("item", model.items)):
             vectors, biases = side.vectors.value.copy(), side.biases.value[:, 0].copy()
             features = None
-            if side.features is not None:
-                count = side.features.shape[0]
-                features = FeatureVectors.split(vectors, biases, count, self.identity)
+            if name in sides:
+                features = FeatureVectors.taken(vectors, biases, *sides[name])
                 vectors, biases = side.features @ vectors, side.features @ biases
             setattr(self, f"{name}_vectors_", vectors)
             setattr(self, f"{name}_biases_", biases)
@@ -381,7 +393,3 @@ class FactorizationRecommender(Online):
         self.seen_ = Seen(arrays["seen.starts"], arrays["seen.items"])
         if self.seen_.starts.shape != (len(self.users_) + 1,):
             raise ValueError(f"seen.starts of shape {self.seen_.starts.shape}")
-
-
-def _rows(name: str, given: Any, rows: int, what: str) -> Any:
-    return None if given is None else feature_rows("fit", name, given, rows, what)

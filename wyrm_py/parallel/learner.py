@@ -20,6 +20,7 @@ from wyrm_py.engines.plan import Plan, require_optimizer
 from wyrm_py.errors import DivergenceError, SettingError
 from wyrm_py.graph.limits import row_limits
 from wyrm_py.graph.op import Array
+from wyrm_py.growing_rows import GrowingLeaf
 from wyrm_py.leaves import ParameterNode, require_node, require_nodes
 from wyrm_py.nodes import Node
 from wyrm_py.optim import Optimizer
@@ -99,8 +100,8 @@ class Learner:
     all examples at once, if there are no samplers, or if there are so many examples
     (65,536 of a small model) that `fit` takes blocks of the largest size.
 
-    Tables may grow (`HogwildParameter.grow`) at any time; row numbers are checked
-    against the rows there are when a chunk is handed in.
+    Tables may grow (`HogwildParameter.grow`) at any time, and so may `GrowingRows`;
+    row numbers are checked against the rows there are when a chunk is handed in.
 
     Raises
     ------
@@ -246,16 +247,19 @@ class Learner:
 
     def _state(self) -> tuple[Any, ...]:
         """Return what a step is printed for, beside the columns."""
-        leaves = (a.owner for a in self._plan.forward)
-        nodes = [node for node in leaves if isinstance(node, ParameterNode)]
-        held = tuple((node.trainable, id(node.block), node.shape) for node in nodes)
-        return held, self.optimizer.structure()
+        held: list[tuple[Any, ...]] = []
+        for leaf in (application.owner for application in self._plan.forward):
+            if isinstance(leaf, ParameterNode):
+                held.append((leaf.trainable, id(leaf.block), leaf.shape))
+            elif isinstance(leaf, GrowingLeaf):
+                held.append((leaf.rows.moves, leaf.rows.longest, leaf.shape))
+        return tuple(held), self.optimizer.structure()
 
     def _follow(self) -> None:
         """Take in what changed since the last call: tables, what is frozen, the rule.
 
-        Tables that have only grown leave a step as it is, unless its text names their
-        old number of rows.
+        What has only grown leaves a step as it is, unless its text names the old
+        number of rows, or stands for a single one.
         """
         before, after = self._held, self._state()
         if before == after:
@@ -269,7 +273,7 @@ class Learner:
         self._limits = row_limits(self._plan.forward)
         grown = {old[2][0] for old, new in pairs if old[2] != new[2]}
         for key, step in list(self._steps.items()):
-            if grown & step.source.extents.named:
+            if 1 in grown or grown & step.source.extents.named:
                 del self._steps[key]
 
     def _take(

@@ -19,8 +19,7 @@ from wyrm_py.parameters.block import COUNT, Per
 
 if TYPE_CHECKING:
     from wyrm_py.graph.op import Array
-    from wyrm_py.leaves import LeafNode, ParameterNode
-    from wyrm_py.nodes import Node
+    from wyrm_py.leaves import Constant, LeafNode, ParameterNode
     from wyrm_py.parameters import ParameterBlock
 
 CONTROL = ("begin", "end", "batch_size", "seed", "epoch", "block")
@@ -85,7 +84,7 @@ class Slots:
         kind = block.dtype if per == "element" else COUNT
         return self.add(name, kind, "state", (block, slot, per))
 
-    def constant(self, node: Node) -> Operand:
+    def constant(self, node: Constant) -> Operand:
         """Return the operand over a constant array; equal ones share it."""
         name = self._equal(node) or self.unique(None, "c")
         self.add(name, node.dtype, "constant", (node,))
@@ -95,10 +94,14 @@ class Slots:
             return offset(name, "u64(0)" if single else "0", node.dtype, shape, "u64")
         return buffer(name, node.dtype, shape)
 
-    def _equal(self, node: Node) -> str:
+    def _equal(self, node: Constant) -> str:
         """Return the name of a constant with the same numbers, "" if there is none."""
         for slot in self.slots:
             if slot.kind == "constant" and slot.dtype == node.dtype:
+                if slot.source[0].grows or node.grows:
+                    if slot.source[0] is node:
+                        return slot.name
+                    continue
                 other = slot.source[0].value
                 if other.dtype == node.value.dtype and other.shape == node.shape:
                     if np.array_equal(other, node.value):
