@@ -115,7 +115,7 @@ class FactorizationMachine(SparsePredictor):
 
     _kind: ClassVar[str] = "factorization machine"
     _losses: ClassVar[Mapping[str, Loss]] = {
-        "logistic": Loss(logistic, "classifier", learning_rate=0.05),
+        "logistic": Loss(logistic, "classifier", learning_rate=0.02),
         "squared": Loss(squared, "regressor", learning_rate=0.05),
         "bpr": Loss(bpr, "ranker", learning_rate=0.05),
     }
