@@ -60,7 +60,7 @@ def read_header(file: IO[bytes]) -> tuple[dict[str, str], dict[str, Stored]]:
     size = os.fstat(file.fileno()).st_size
     length = int.from_bytes(file.read(8), "little")
     if not 2 <= length <= min(size - 8, LARGEST):
-        raise ValueError(f"its {size} bytes hold no header of {length} bytes")
+        raise ValueError("it begins with no header of arrays, or ends within it")
     try:
         header = json.loads(file.read(length).decode())
     except (ValueError, RecursionError):

@@ -51,7 +51,9 @@ def run(arguments: list[str]) -> int:
     except _UsageError as error:
         message = error.format_message()
         message = message.replace("Value error, ", "")  # Typer 0.29 has pydantic's
-        return _fail(f"{message.rstrip('.')}. See `wyrm --help`.", 2) if message else 2
+        command = error.ctx.command_path if error.ctx else "wyrm"
+        said = f"{message.rstrip('.')}. See `{command} --help`."
+        return _fail(said, 2) if message else 2
     except SettingError as error:
         return _fail(str(error), 2)
     except WyrmError as error:

@@ -154,6 +154,8 @@ def test_benchmark_prints_speed_and_quality(capsys):
         (["report", "all.csv"], 1, "all.csv"),
         (["verify", "all.csv"], 1, "all.csv"),
         (["fit", "all.csv", "--model", "ewma", "--report", "no/r.html"], 1, "no"),
+        (["verify", "m.wyrm", "--x"], 2, "See `wyrm verify --help`"),
+        (["nothing"], 2, "See `wyrm --help`"),
     ],
 )
 def test_a_mistake_is_one_line(folder, capsys, monkeypatch, arguments, code, message):
@@ -184,6 +186,7 @@ def test_learn_reads_lines_and_goes_on_from_a_model(folder, tmp_path, capsys):
     assert len(records) >= 2  # a chunk may go past the mark
     assert records[-1]["events"] == 2000
     assert records[-1]["users"] == 60
+    assert all(record["events_per_second"] > 0 for record in records)
     assert len(models.load(output).recommend("user3", 4).ids) == 4
     before = models.load(output).user_vectors_.copy()
     assert "loss" in answer(

@@ -107,8 +107,12 @@ def learn(
     if half_life is not None:
         recommender.begin_stream(half_life=half_life)
 
+    reported = 0, 0.0
+
     def show(progress: Progress) -> None:
-        record = _record(progress)
+        nonlocal reported
+        record = _record(progress, *reported)
+        reported = progress.events, progress.seconds
         if as_json:
             write_json(record)
             sys.stdout.flush()
@@ -170,14 +174,15 @@ def _first(
     return found
 
 
-def _record(progress: Progress) -> dict[str, Any]:
-    """Return the running figures by name."""
+def _record(progress: Progress, events: int, seconds: float) -> dict[str, Any]:
+    """Return the running figures by name; the speed is that since an earlier one."""
     figures = {
         "loss": progress.loss.recent,
         "auc": progress.auc.recent,
         "hit_rate": progress.hit_rate.recent,
     }
-    speed = progress.events / progress.seconds if progress.seconds > 0 else math.nan
+    took = progress.seconds - seconds
+    speed = (progress.events - events) / took if took > 0 else math.nan
     counts = {"users": progress.users, "items": progress.items}
     return {
         "events": progress.events,
