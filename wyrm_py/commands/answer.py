@@ -22,7 +22,7 @@ from wyrm_py.commands.options import (
 from wyrm_py.data.titles import read_titles
 
 if TYPE_CHECKING:
-    from wyrm_py.models.answers import Ranked
+    from wyrm_py.models.ranked import Ranked
 
 
 def recommend(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from typing import Any, Self
 
@@ -12,6 +11,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from wyrm_py.data import hash_table, id_types
 from wyrm_py.data.arrow import dictionaries, missing_in
 from wyrm_py.data.hash_table import Codes, Grown, Keys, Slots, Texts
+from wyrm_py.data.id_hints import similar_ids
 from wyrm_py.data.id_types import Ids, Typed
 from wyrm_py.errors import (
     CorruptCheckpointError,
@@ -373,7 +373,7 @@ class IdMap:
         some = self.take(np.arange(min(len(self), _COMPARED))).tolist()
         return UnknownIdError(
             f"{who}{self.kind} {wanted!r} is not among the {len(self)} {self.kind}s of "
-            f"the model. {_hint(str(wanted), some)}"
+            f"the model. {similar_ids(str(wanted), some)}"
         )
 
     def _damaged(self) -> CorruptCheckpointError:
@@ -381,15 +381,6 @@ class IdMap:
             f"The {self.kind} ids of the model are damaged. Use another copy of the "
             "file."
         )
-
-
-def _hint(wanted: str, some: list[Any]) -> str:
-    by_text = {str(one): one for one in some}
-    close = difflib.get_close_matches(wanted.strip(), by_text, n=3, cutoff=0.6)
-    if close:
-        names = " or ".join(repr(by_text[text]) for text in close)
-        return f"Did you mean {names}?"
-    return "Known are " + ", ".join(map(repr, some[:3])) + ", ..."
 
 
 def _blocks(count: int) -> list[slice]:

@@ -14,6 +14,7 @@ import scipy.sparse
 from numpy.typing import ArrayLike, NDArray
 
 from wyrm_py.data.arrow import to_arrow
+from wyrm_py.data.codes import checked_codes
 from wyrm_py.data.events import COLUMNS, Events, joined
 from wyrm_py.data.histories import Histories
 from wyrm_py.data.id_types import Ids
@@ -22,14 +23,12 @@ from wyrm_py.data.ragged import RaggedColumn, gather_spans
 from wyrm_py.data.roles import ROLES, Wanted
 from wyrm_py.data.rows import as_rows, batch_rows, even_rows
 from wyrm_py.data.tables import events_of
-from wyrm_py.errors import DataError, DTypeError, IndexRangeError, ShapeError
+from wyrm_py.errors import DataError, ShapeError
 from wyrm_py.seeds import RandomState, generator
-from wyrm_py.values import as_array, require_inside
+from wyrm_py.values import require_inside
 
 if TYPE_CHECKING:  # slow to import: waits until it is asked for
     import pyarrow as pa
-
-_MOST_IDS = 2**31  # codes are int32
 
 
 class Interactions:
@@ -221,8 +220,8 @@ class Interactions:
             *(users, items, ratings, timestamps, weights), who="Interactions"
         )
         made = cls.__new__(cls)
-        made.users, made.user_ids = _codes("users", users, user_ids)
-        made.items, made.item_ids = _codes("items", items, item_ids)
+        made.users, made.user_ids = checked_codes("users", users, user_ids)
+        made.items, made.item_ids = checked_codes("items", items, item_ids)
         made.timestamps, made.weights = events.timestamps, events.weights
         ones = np.ones(len(events), np.float32)
         made.ratings = ones if events.ratings is None else events.ratings
@@ -378,24 +377,3 @@ class Interactions:
         matrix.sum_duplicates()
         matrix.data[:] = 1.0
         return matrix
-
-
-def _codes(
-    name: str, given: ArrayLike, ids: NDArray[Any] | None
-) -> tuple[NDArray[np.int32], NDArray[Any]]:
-    codes = as_array(f"Interactions: {name}", given)
-    if codes.dtype.kind not in "iu":
-        raise DTypeError(
-            f"Interactions: {name} must be integer codes, got dtype {codes.dtype}. For "
-            "ids use `Interactions(users, items)`."
-        )
-    low, high = int(codes.min()), int(codes.max())
-    count = (high + 1 if high < _MOST_IDS else _MOST_IDS) if ids is None else len(ids)
-    if low < 0 or high >= count:
-        row = int(np.argmax((codes < 0) | (codes >= count)))
-        raise IndexRangeError(
-            f"Interactions: {name} must be in [0, {count}), found {codes[row]} in row "
-            f"{row}. For ids use `Interactions(users, items)`."
-        )
-    table = np.arange(count) if ids is None else np.asarray(ids)
-    return np.ascontiguousarray(codes, np.int32), table

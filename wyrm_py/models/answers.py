@@ -5,7 +5,7 @@ A score is the inner product of a user's and an item's vector, plus the item's b
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import scipy.sparse
@@ -19,6 +19,7 @@ from wyrm_py.errors import SettingError, ShapeError, UnknownIdError
 from wyrm_py.evaluation import RankingMetrics, ranking_metrics
 from wyrm_py.models.features import feature_rows
 from wyrm_py.models.index_vectors import IndexVectors
+from wyrm_py.models.ranked import Ranked, ranked
 from wyrm_py.models.seen import Seen
 from wyrm_py.retrieval import best
 from wyrm_py.seeds import RandomState
@@ -28,23 +29,6 @@ Floats = NDArray[np.float32]
 Codes = NDArray[np.int64]
 
 _PAIRS = 1 << 14  # of vectors multiplied at once: a few megabytes
-
-
-class Ranked(NamedTuple):
-    """Ids in the order of their scores, best first.
-
-    Attributes
-    ----------
-    ids : array, shape (n,) for one query and (Q, n) for a list of them
-        Of the type the ids were given in. n is at most the size of the catalogue;
-        where fewer are left: -1 for whole numbers, None for text and other objects,
-        NaN for floats, NaT for times.
-    scores : float32 array of the same shape
-        Minus infinity there.
-    """
-
-    ids: NDArray[Any]
-    scores: Floats
 
 
 class Answers(IndexVectors):
@@ -382,12 +366,6 @@ class Answers(IndexVectors):
         allowed = np.zeros(len(self.items_), bool)
         allowed[known] = True
         return allowed
-
-
-def ranked(ids: IdMap, codes: Codes, scores: Floats, single: bool) -> Ranked:
-    """Return answers (Q, n) by id, without the first axis for a single question."""
-    found = ids.take(codes)
-    return Ranked(found[0], scores[0]) if single else Ranked(found, scores)
 
 
 def _pairs(pairs: Any) -> tuple[NDArray[Any], NDArray[Any]]:

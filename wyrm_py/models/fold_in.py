@@ -14,11 +14,12 @@ from wyrm_py.data.ragged import RaggedColumn
 from wyrm_py.data.rows import whole
 from wyrm_py.errors import DataError, ShapeError
 from wyrm_py.leaves import ParameterNode
-from wyrm_py.models.answers import Answers, Ranked, ranked
+from wyrm_py.models.answers import Answers
 from wyrm_py.models.base import Estimator
 from wyrm_py.models.examples import Sampler, loss_and_inputs
 from wyrm_py.models.factorization import LOSSES, Model, Side
 from wyrm_py.models.histories import each_once, history_codes, is_list
+from wyrm_py.models.ranked import Ranked, ranked
 from wyrm_py.models.seen import Seen
 from wyrm_py.parallel.fit import fit
 from wyrm_py.retrieval import best

@@ -14,8 +14,9 @@ from wyrm_py.data.rows import whole
 from wyrm_py.errors import DataError, DivergenceError
 from wyrm_py.evaluation import RankingMetrics, ranking_metrics
 from wyrm_py.leaves import SparseInputNode
-from wyrm_py.models.answers import Answers, Ranked, ranked
+from wyrm_py.models.answers import Answers
 from wyrm_py.models.histories import each_once, history_codes
+from wyrm_py.models.ranked import Ranked, ranked
 from wyrm_py.models.runs import history_rows
 from wyrm_py.models.seen import Seen
 from wyrm_py.models.sequence import SequenceModel

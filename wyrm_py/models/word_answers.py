@@ -11,7 +11,7 @@ from wyrm_py.data.id_types import Ids
 from wyrm_py.data.ids import IdMap
 from wyrm_py.data.rows import whole
 from wyrm_py.errors import ShapeError
-from wyrm_py.models.answers import Ranked
+from wyrm_py.models.ranked import Ranked
 from wyrm_py.retrieval import best
 
 Floats = NDArray[np.float32]
