@@ -27,6 +27,7 @@ LAYERS = {
     "nodes": "what the user holds",
     "values": "what leaves and columns accept",
     "leaves": "the nodes a graph starts from",
+    "growing_rows": "CSR rows that grow in shared memory",
     "sparse_rows": "rows of a constant CSR matrix, chosen inside a graph",
     "samplers": "index nodes that draw",
     "known_items": "index nodes over what a user knows",
