@@ -234,6 +234,7 @@ def test_a_dataset_trains_a_graph():
         {x: train.records, y: train.labels},
         epochs=20,
         engine="numpy",
+        random_state=0,
         progress=False,
     )
     assert slopes.value[:, 0] == pytest.approx([1, -2, 0.5], abs=1e-3)

@@ -302,9 +302,10 @@ def test_popular_items_are_drawn_more_often():
     data = Interactions.from_codes(
         *([0, 1, 2, 3] * 5, [0, 0, 1, 1] * 5), item_ids=np.arange(4)
     )
-    popular = FactorizationRecommender("bpr", 2, sampler="popular", l2=0.0).fit(data)
+    given = {"l2": 0.0, "random_state": 0}
+    popular = FactorizationRecommender("bpr", 2, sampler="popular", **given).fit(data)
     assert not popular.item_biases_[2:].any()
-    even = FactorizationRecommender("bpr", 2, l2=0.0).fit(data)
+    even = FactorizationRecommender("bpr", 2, **given).fit(data)
     assert (even.item_biases_[2:] < 0).all()
 
 

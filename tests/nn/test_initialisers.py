@@ -157,7 +157,7 @@ def test_a_dirac_kernel_has_its_ones_in_the_middle_of_every_window():
 RANDOM = [init.uniform(), init.normal(), *(one for pair in SCALED for one in pair[:2])]
 
 
-@pytest.mark.parametrize("initialiser", RANDOM, ids=str)
+@pytest.mark.parametrize("initialiser", RANDOM)
 def test_draws_are_those_of_the_generator_and_initialisers_pickle(initialiser):
     first = initialiser((4, 3), rng(7))
     np.testing.assert_array_equal(initialiser((4, 3), rng(7)), first)

@@ -493,6 +493,7 @@ def test_workers_share_a_loop():
             backend=backend,
             engine=engine,
             callbacks=[together],
+            shuffle=False,
             progress=False,
         )
         assert history.workers == 2

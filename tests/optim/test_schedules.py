@@ -42,13 +42,13 @@ VALUES = [
 ]
 
 
-@pytest.mark.parametrize(("schedule", "expected"), VALUES, ids=str)
+@pytest.mark.parametrize(("schedule", "expected"), VALUES)
 def test_rates_of_the_first_epochs(schedule, expected):
     rates = [schedule(epoch) for epoch in range(6)]
     np.testing.assert_allclose(rates, expected, rtol=1e-12, atol=1e-15)
 
 
-@pytest.mark.parametrize(("schedule", "_"), VALUES, ids=str)
+@pytest.mark.parametrize(("schedule", "_"), VALUES)
 def test_whether_a_rate_changes_within_epochs_is_said(schedule, _):
     changes = any(schedule(k + 0.5) != schedule(k) for k in range(4))
     assert changes == schedule.within_epochs
