@@ -83,22 +83,24 @@ def test_rows_that_come_one_by_one_are_learned_as_those_of_a_matrix(
     assert rows.moves == 0 if capacity > 1 else rows.moves > 1
 
 
-def test_two_that_are_alike_at_first_stay_apart():
-    ones = sp.csr_array(np.eye(1, 3, dtype=np.float32))
+@pytest.mark.parametrize("count", [1, 2])
+def test_two_that_are_alike_at_first_stay_apart(count):
+    ones = sp.csr_array(np.eye(count, 6, dtype=np.float32) + np.eye(count, 6, 2))
     both = [wp.GrowingRows(ones), wp.GrowingRows(ones)]
-    table = wp.ParameterNode(1.0 + np.arange(9.0).reshape(3, 3))
+    table = wp.ParameterNode(1.0 + np.arange(30.0).reshape(6, 5))
     index = wp.IndexInputNode([0])
     sums = [wp.sparse_rows(rows, index).dot(table) for rows in both]
     learner = wp.Learner(
         (sums[0] + 2.0 * sums[1]).sum(), wp.SGD(1e-30), watch=[sums[0], sums[1]]
     )
     learner.learn({index: [0]})
-    for rows, column in zip(both, (1, 2), strict=True):
-        rows.append(sp.csr_array(([2.0, 1.0], ([0, 0], [0, column])), (1, 3)))
-    done = learner.submit({index: [1, 0]}, wait=True)
+    for rows, column in zip(both, (4, 5), strict=True):
+        rows.append(sp.csr_array(([2.0, 1.0], ([0, 0], [0, column])), (1, 6)))
+    done = learner.submit({index: [count, 0]}, wait=True)
     done.loss()
-    for node, column in zip(sums, (1, 2), strict=True):
-        expected = [2 * table.value[0] + table.value[column], table.value[0]]
+    for node, column in zip(sums, (4, 5), strict=True):
+        t = table.value
+        expected = [2 * t[0] + t[column], t[0] + t[2]]
         np.testing.assert_array_equal(done.watched[node][:, 0], expected)
 
 

@@ -22,6 +22,7 @@ USERS, ITEMS, EVENTS = 100_000, 20_000, 1_000_000
 WIDTH, CHUNK, REPEATS = 32, 8192, 3
 LEAST = 200_000
 FORMS = ("arrays of integers", "arrays of strings", "Python tuples", "lines of text")
+FEATURED = "arrays of integers, three features an item"
 
 
 def events(count: int) -> tuple[Any, Any]:
@@ -53,14 +54,16 @@ def measure(recorder: Recorder, quick: bool) -> None:
     """Learn the stream in every form, and with the peers that are there."""
     users, items = events(100_000 if quick else EVENTS)
     forms = sources(users, items)
-    for loss, names in (("bpr", FORMS), ("warp", FORMS[:1])):
-        _ours(forms["arrays of integers"], loss)  # compiles
+    forms[FEATURED] = forms["arrays of integers"]
+    for loss, names in (("bpr", (*FORMS, FEATURED)), ("warp", (FORMS[0], FEATURED))):
         for form in names:
+            given = {"item_features": tags} if form == FEATURED else {}
+            _ours(forms[form], loss, given)  # compiles
             best, auc = None, 0.0
             for _ in range(1 if quick else REPEATS):
                 gc.collect()
                 before = mark()
-                auc = _ours(forms[form], loss)
+                auc = _ours(forms[form], loss, given)
                 spent = mark() - before
                 best = spent if best is None else min(best, spent)
             assert best is not None
@@ -86,11 +89,16 @@ def _record(
     return record
 
 
-def _ours(source: Callable[[], Any], loss: str) -> float:
+def tags(item: int) -> list[str]:
+    """Return three features of an item: of 200, 50 and 10."""
+    return [f"author:{item % 200}", f"year:{item % 50}", f"kind:{item % 10}"]
+
+
+def _ours(source: Callable[[], Any], loss: str, given: dict[str, Any]) -> float:
     from wyrm_py.models import FactorizationRecommender
 
     model = FactorizationRecommender(loss, WIDTH, random_state=0)
-    model.partial_fit(source(), chunk_size=CHUNK)
+    model.partial_fit(source(), chunk_size=CHUNK, **given)
     return float(model.progress_.auc.mean)
 
 
@@ -125,7 +133,7 @@ def _river(users: Any, items: Any) -> Measurement:
 def verdicts(recorder: Recorder) -> list[Verdict]:
     """Compare the events per second of CPU time with the target."""
     found = []
-    for form in FORMS:
+    for form in (*FORMS, FEATURED):
         what = f"online, BPR, width {WIDTH}, one core: events/s from {form}"
         target = f">= {LEAST:,}"
         ours = recorder.find("online", "wyrm_py", loss="bpr", form=form)

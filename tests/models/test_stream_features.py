@@ -8,6 +8,7 @@ from scipy import sparse
 
 import wyrm_py as wp
 from wyrm_py import errors
+from wyrm_py.arrayfile import read_arrays, write_arrays
 from wyrm_py.models import FactorizationRecommender
 
 USERS, ITEMS, GROUPS = 120, 80, 4
@@ -329,6 +330,37 @@ def test_wrong_features_are_refused_before_anything_changes():
         model.add_items([902], [["a"], ["b"]])
     with pytest.raises(errors.ShapeError, match="columns of the training data"):
         model.add_items([902], np.eye(1, 3))
+
+
+@pytest.mark.parametrize(
+    ("part", "damage"),
+    [
+        ("own_places", lambda array: array + 10**6),
+        ("places", lambda array: array + 10**6),
+        ("columns", lambda array: array + 10**6),
+        ("columns", lambda array: array - 10**6),
+        ("starts", lambda array: array[::-1].copy()),
+        ("starts", lambda array: array[:-3]),
+        ("values", lambda array: array[:5]),
+        ("count", lambda array: array - 50),
+        ("count", lambda array: array[:0]),
+    ],
+)
+def test_a_damaged_file_is_refused_when_it_is_loaded_or_learned_from(
+    part, damage, tmp_path
+):
+    learned(events(300)).save(tmp_path / "m")
+    arrays, metadata = read_arrays(tmp_path / "m")
+    name = f"item_features.{part}"
+    write_arrays(tmp_path / "m", arrays | {name: damage(arrays[name])}, metadata)
+    with pytest.raises(errors.WyrmError):
+        FactorizationRecommender.load(tmp_path / "m").partial_fit([(1, 2)])
+
+
+def test_any_room_may_be_reserved():
+    for reserved in (1, 2**33):
+        model = learned(events(50), begin={"reserved": reserved})
+        assert np.isfinite(model.item_vectors_).all()
 
 
 def test_hashed_users_have_no_features():

@@ -238,6 +238,19 @@ def test_a_table_that_moved_is_followed():
     assert not np.array_equal(moved.value, before)
 
 
+def test_a_table_of_a_single_row_grows():
+    shared = wp.HogwildParameter(np.ones((1, 3)), capacity=4)
+    table, row = wp.ParameterNode.shared(shared), wp.IndexInputNode([0])
+    found = table.index(row)
+    learner = Learner((1.0 - found).square().sum(), wp.SGD(0.1), watch=[found])
+    learner.learn({row: [0]})
+    shared.grow(4)
+    shared.value[1:] = [[2], [3], [4]]
+    done = learner.submit({row: [2, 0, 3]}, wait=True)
+    done.loss()
+    assert done.watched[found][:, 0, 0].tolist() == [3, 1, 4]
+
+
 def test_tables_grow_under_running_workers_and_no_update_is_lost():
     chunks, size = 60, 2000
     first = wp.HogwildParameter(np.zeros((size, 1)), capacity=chunks * size)

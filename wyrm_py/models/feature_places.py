@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -29,28 +30,46 @@ class Places:
     ----------
     own : int64 array, shape (R,); -1 where there is no own vector
     features : int64 array, shape (F,)
-    rows : float32 CSR matrix, shape (R, T)
-        What each is the sum of, times the table: the own row and those of features.
+    count : int
+        Rows of the table, T.
+    parts : arrays of values, columns and starts
+        Of `rows`, as a file has them.
     """
 
     own: Codes
     features: Codes
-    rows: Any
+    count: int
+    parts: tuple[NDArray[Any], ...]
 
-    @property
-    def count(self) -> int:
-        """Rows of the table, T."""
-        return int(self.rows.shape[1])
+    @classmethod
+    def over(cls, own: Codes, features: Codes, rows: Any) -> Self:
+        """Return places with a CSR matrix for their `rows`."""
+        parts = rows.data, rows.indices, rows.indptr
+        return cls(own, features, int(rows.shape[1]), parts)
+
+    @cached_property
+    def rows(self) -> Any:
+        """What each is the sum of: float32 CSR (R, T), to be multiplied with the table.
+
+        Raises
+        ------
+        CorruptCheckpointError
+            These are no CSR rows.
+        """
+        try:
+            return scipy.sparse.csr_array(self.parts, shape=(len(self.own), self.count))
+        except ValueError:
+            raise _damaged() from None
 
     @classmethod
     def first(cls, features: Any, identity: bool) -> Self:
         """Return those of a matrix (R, F): own rows, if there are any, come first."""
         count, columns = features.shape
         if not identity:
-            return cls(np.full(count, -1), np.arange(columns), features)
+            return cls.over(np.full(count, -1), np.arange(columns), features)
         own = scipy.sparse.eye_array(count, dtype=np.float32)
         rows = scipy.sparse.hstack([own, features], format="csr")
-        return cls(np.arange(count), count + np.arange(columns), rows)
+        return cls.over(np.arange(count), count + np.arange(columns), rows)
 
     def and_rows(self, features: Any, identity: bool) -> Places:
         """Return these and further ones, of features (K, at least F)."""
@@ -58,7 +77,7 @@ class Places:
         known = scipy.sparse.csr_array(self.rows)
         known.resize(known.shape[0], more.shape[1])
         rows = scipy.sparse.vstack([known, more], format="csr")
-        return Places(np.concatenate([self.own, own]), places, rows)
+        return Places.over(np.concatenate([self.own, own]), places, rows)
 
     def of_features(self, table: Floats) -> Floats:
         """Return the rows of the features."""
@@ -83,27 +102,31 @@ class Places:
         try:
             table[self.features], table[self.own[there]] = features, own[there]
         except IndexError:
-            raise CorruptCheckpointError(
-                "The features of the model are damaged. Use another copy of the file."
-            ) from None
+            raise _damaged() from None
         return table
 
     def to_arrays(self, prefix: str) -> dict[str, NDArray[Any]]:
         """Return the arrays for a file."""
-        rows = scipy.sparse.csr_array(self.rows)
-        parts = {"starts": rows.indptr, "columns": rows.indices, "values": rows.data}
-        parts |= {"own_places": self.own, "places": self.features}
-        return {f"{prefix}.{name}": array for name, array in parts.items()}
+        arrays = dict(zip(_PARTS, self.parts, strict=True))
+        arrays |= {"own_places": self.own, "places": self.features}
+        arrays["count"] = np.array([self.count])
+        return {f"{prefix}.{name}": array for name, array in arrays.items()}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Any], prefix: str) -> Self:
-        """Return what `to_arrays` gave; a KeyError or ValueError if it is not."""
-        names = ("own_places", "places", "starts", "columns", "values")
-        own, places, starts, columns, values = (arrays[f"{prefix}.{n}"] for n in names)
-        count = len(places) + int((own >= 0).sum())
-        shape = len(own), count
-        rows = scipy.sparse.csr_array((values, columns, starts), shape=shape)
-        return cls(own, places, rows)
+        """Return what `to_arrays` gave, at once: rows are looked at when they serve."""
+        names = ("own_places", "places", "count", *_PARTS)
+        own, places, count, *parts = (arrays[f"{prefix}.{name}"] for name in names)
+        return cls(own, places, int(count[0]), tuple(parts))
+
+
+_PARTS = ("values", "columns", "starts")
+
+
+def _damaged() -> CorruptCheckpointError:
+    return CorruptCheckpointError(
+        "The features of the model are damaged. Use another copy of the file."
+    )
 
 
 def allot(

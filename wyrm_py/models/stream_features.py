@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from wyrm_py.data.hash_table import Grown
 from wyrm_py.data.id_types import Ids
-from wyrm_py.data.ids import IdMap
+from wyrm_py.data.ids import MOST_IDS, IdMap
 from wyrm_py.errors import DTypeError
 from wyrm_py.growing_rows import GrowingRows
 from wyrm_py.models.feature_names import Described, look_up, newcomers
@@ -42,7 +42,7 @@ class SideFeatures:
     @property
     def places(self) -> Places:
         """Where everything lies now: a copy."""
-        return Places(self.own.held.copy(), self.at.held.copy(), self.rows.csr())
+        return Places.over(self.own.held.copy(), self.at.held.copy(), self.rows.csr())
 
 
 class StreamFeatures(SideFeatures):
@@ -66,7 +66,7 @@ class StreamFeatures(SideFeatures):
         own, at = (
             Grown(part.astype(np.int64)) for part in (places.own, places.features)
         )
-        room = max(reserved, places.rows.shape[0], 1)
+        room = min(max(reserved, len(places.own), 1), MOST_IDS)
         super().__init__(names, own, at, GrowingRows(places.rows, room))
 
     def describe(self, known: IdMap, given: Ids, source: Any) -> Described | None:

@@ -74,7 +74,7 @@ class LeafLoader:
 
     def _constant(self, leaf: Constant) -> Operand:
         number = leaf.value
-        if number.size == 1 and not leaf.grows and np.isfinite(number).all():
+        if number.size == 1 and np.isfinite(number).all():
             kind = "u64" if leaf.spec.is_index else type_name(leaf.dtype)
             text = f"{kind}({number.item()!r})"
             return local(text, leaf.dtype, self.extents.shapes[leaf])

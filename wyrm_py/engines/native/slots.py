@@ -95,16 +95,18 @@ class Slots:
         return buffer(name, node.dtype, shape)
 
     def _equal(self, node: Constant) -> str:
-        """Return the name of a constant with the same numbers, "" if there is none."""
+        """Return the name of a constant with the same numbers, "" if there is none.
+
+        What grows is like nothing but itself.
+        """
         for slot in self.slots:
             if slot.kind == "constant" and slot.dtype == node.dtype:
-                if slot.source[0].grows or node.grows:
-                    if slot.source[0] is node:
+                leaf = slot.source[0]
+                if leaf.grows or node.grows:
+                    if leaf is node:
                         return slot.name
-                    continue
-                other = slot.source[0].value
-                if other.dtype == node.value.dtype and other.shape == node.shape:
-                    if np.array_equal(other, node.value):
+                elif leaf.value.dtype == node.value.dtype and leaf.shape == node.shape:
+                    if np.array_equal(leaf.value, node.value):
                         return slot.name
         return ""
 
