@@ -147,7 +147,13 @@ class WeightedRows(Op):
         np.add.at(out, segments, table[rows] * weights[:, None])
 
     def emit(self, writer: Writer, out: Operand, *inputs: Operand) -> None:
-        table, rows, weights, segments, _ = inputs
+        table, rows, weights, segments, lengths = inputs
+        if lengths.is_scalar:
+            entries = rows, weights
+            call = writer.row_product("sum_of_rows", out.within("0"), table, entries)
+            if call is not None:
+                writer.line(call)
+                return
         writer.fill(out, "0")
         with writer.loop(rows.extents[0]) as k:
             row, weight, segment = (writer.fresh("r") for _ in range(3))

@@ -265,10 +265,19 @@ def _emit_score(
     if not given.features:
         return product(row)
     starts, indices, data = given.features
+    first, count = writer.fresh("m"), writer.fresh("m")
+    writer.line(f"{first} = u64({starts.at(row)})")
+    writer.line(f"{count} = u64({starts.at(f'({row} + u64(1))')}) - {first}")
+    query, entries, span = given.query.within(*place), (indices, data), (first, count)
+    call = writer.row_product(
+        "dot_of_rows", query, given.table, entries, span, given.bias
+    )
+    if call is not None:
+        writer.line(f"{total} = {call}")
+        return total
     writer.line(f"{total} = {kind}(0)")
     entry = writer.fresh("j")
-    span = f"u64({starts.at(row)}), u64({starts.at(f'({row} + u64(1))')})"
-    with writer.block(f"for {entry} in range({span}):"):
+    with writer.block(f"for {entry} in range({first}, {first} + {count}):"):
         column = writer.fresh("r")
         writer.line(f"{column} = u64({indices.at(entry)})")
         part = product(column)

@@ -5,6 +5,7 @@ import pytest
 from scipy import sparse
 
 import wyrm_py as wp
+from wyrm_py.engines.native.settings import Settings
 from wyrm_py.engines.native.source import generate
 from wyrm_py.engines.plan import Plan
 
@@ -83,4 +84,42 @@ def test_rows_are_summed_where_they_are_computed():
     _, rows, each = _parts()
     text = generate(Plan.training(_pairs(each, rows)), wp.SGD(0.1)).text
     loops = [line for line in text.splitlines() if "in range(entries0)" in line]
-    assert len(loops) == 3  # values, gradients, update
+    assert len(loops) == 2  # values, update
+
+
+def test_gradients_of_rows_are_worked_out_by_their_update():
+    _, rows, each = _parts()
+    squares = each.segment_sum(rows).square() - each.square().segment_sum(rows)
+    settings = Settings(distinct=frozenset({rows}))
+    plan = Plan.training(squares.sum())
+    text = generate(plan, wp.Adagrad(0.1), settings).text
+    loops = [line for line in text.splitlines() if "in range(entries0)" in line]
+    assert len(loops) == 2  # values, update
+    # a norm of all gradients comes before the update: it reads them as well
+    clipped = generate(plan, wp.Adagrad(0.1, clip_norm=1.0), settings).text
+    assert clipped.count("in range(entries0)") == 3
+
+
+def _chained(each, rows):
+    """Return a loss whose gradient multiplies and adds values that others read too."""
+    bent = each.tanh()
+    return (bent * each.segment_sum(rows)).sum() + (bent.square() * each).sum()
+
+
+def _of_the_table(each, rows):
+    """Return a loss whose gradient reads the table itself."""
+    return (each * each.segment_sum(rows) * each.exp()).sum() * 0.1
+
+
+@pytest.mark.parametrize("graph", [_pairs, _centred, _both, _chained, _of_the_table])
+@pytest.mark.parametrize(
+    "optimizer", [wp.Adagrad(0.01), wp.Adagrad(0.01, clip_norm=0.5)]
+)
+def test_gradients_that_wait_for_their_update_agree_with_numpy(graph, optimizer):
+    fitted = []
+    for engine in ("native", "numpy"):
+        table, rows, each = _parts()
+        inputs = {rows: _matrix()}
+        wp.fit(graph(each, rows), optimizer, inputs, shuffle=False, engine=engine)
+        fitted.append(table.value)
+    np.testing.assert_allclose(*fitted, rtol=1e-7, atol=1e-9)

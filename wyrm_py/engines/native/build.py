@@ -31,6 +31,7 @@ from numba.core.errors import NumbaError
 
 import wyrm_py.engines.functions as functions
 import wyrm_py.engines.native.kernel_calls as kernel_calls
+import wyrm_py.engines.native.row_products as row_products
 import wyrm_py.engines.native.runtime as runtime
 from wyrm_py.errors import CompileError
 
@@ -55,7 +56,7 @@ def load_module(source: str) -> ModuleType:
 def run_in_python(source: str) -> Callable[[int], float]:
     """Return `run` of a source as plain Python, without compiling anything."""
     plain: dict[str, Any] = {}
-    for module in (functions, kernel_calls, runtime):
+    for module in (functions, kernel_calls, row_products, runtime):
         plain |= {name: getattr(module, name) for name in module.__all__}
     parts: list[Callable[..., float]] = []
 

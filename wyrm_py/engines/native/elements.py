@@ -179,7 +179,7 @@ class GroupWriter:
             part = self.operands[row].aligned(places)
             self.writer.line(f"{total} = {total} + {part}")
             return
-        text = self._expression(application, places)
+        text = self.expression(application, places)
         if isinstance(application.op, Reduction) and self._is_sum(application):
             total = self._total(application)
             if application.op.combine == "max":
@@ -202,7 +202,7 @@ class GroupWriter:
             place = self.operands[out].at(*self._places_outside(out, outer))
             self.writer.line(f"{place} = {self._total(application)}")
 
-    def _expression(self, application: Application, places: list[str]) -> str:
+    def expression(self, application: Application, places: Sequence[str]) -> str:
         """Return the text of an op's expression for one element."""
         out, op = application.outputs[0], application.op
         reads = {
@@ -261,7 +261,7 @@ class GroupWriter:
 
         self.writer.fill(target, "-inf" if largest else "0")
         with nest(self.writer, whole, joined(whole, touched)) as index:
-            text = self._expression(application, index)
+            text = self.expression(application, index)
             at = place(index)
             both = f"maximum({at}, {text})" if largest else f"{at} + {text}"
             self.writer.line(f"{at} = {both}")

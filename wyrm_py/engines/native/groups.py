@@ -8,13 +8,15 @@ inside its own loop nest stays a local.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from wyrm_py.engines.native.extents import Extent, Extents
 from wyrm_py.engines.native.operands import Operand, buffer, can_reshape
 from wyrm_py.graph.op import Pointwise, Reduction, View
+from wyrm_py.leaves import ParameterNode
 
 if TYPE_CHECKING:
     from wyrm_py.nodes import Application, Node
@@ -47,7 +49,11 @@ def value_inputs(application: Application) -> list[Node]:
 
 
 class Grouping:
-    """Assigns applications to groups and values to storage."""
+    """Assigns applications to groups and values to storage.
+
+    once : values read once, after all groups; those made of numbers in other places
+        alone are worked out where they are read, and count as aliases
+    """
 
     def __init__(
         self,
@@ -55,19 +61,31 @@ class Grouping:
         extents: Extents,
         leaves: dict[Node, Operand],
         kept: set[Node],
+        once: Collection[Node] = (),
     ) -> None:
         self.extents = extents
         self.aliases: set[Application] = set()
+        self.deferred: set[Application] = set()
         self.groups: list[Group] = []
         self._place: dict[Application, int] = {}
         self._readers: dict[Node, list[tuple[Application, bool]]] = {}
         self.row_sums: set[Application] = set()  # those in the nest of their rows
         sketch = dict(leaves)
         computed = [a for a in applications if not a.is_leaf]
+        self._reads = Counter(
+            resolved(node, extents)
+            for application in computed
+            if twin(application.outputs[0], extents) is None
+            for node in value_inputs(application)
+        )
+        waiting = self._chains(once, kept)
         for application in computed:
             if self._locate(application, sketch):
                 self.aliases.add(application)
                 continue
+            if application in waiting and self._reads_elsewhere(application):
+                self.deferred.add(application)
+                self.aliases.add(application)
             for out in application.outputs:
                 sketch[out] = buffer("_", out.dtype, extents.shapes[out])
         merging = [a for a in computed if self._merges(a)]
@@ -99,6 +117,38 @@ class Grouping:
             return False
         sketch.update(zip(application.outputs, operands, strict=True))
         return True
+
+    def _chains(self, once: Iterable[Node], kept: Collection[Node]) -> set[Application]:
+        """Return elementwise ops that nothing but a value read once is made of."""
+        stack = [node for node in once if not self._reads[node]]
+        found: set[Application] = set()
+        while stack:
+            node = stack.pop()
+            application = node.application
+            if isinstance(application.op, Pointwise):
+                found.add(application)
+                given = value_inputs(application)
+                inputs = [resolved(node, self.extents) for node in given]
+                stack += [n for n in inputs if self._reads[n] == 1 and n not in kept]
+        return found
+
+    def _reads_elsewhere(self, application: Application) -> bool:
+        """Whether an elementwise op can as well read its inputs later.
+
+        Parameters may have changed by then, and a number that would stay in a register
+        for this op alone would have to be kept.
+        """
+        space = wide(self.extents.shapes[application.outputs[0]])
+        return not any(
+            isinstance(node, ParameterNode)
+            or (
+                direct
+                and isinstance(node.application.op, Pointwise)
+                and self._reads[node] == 1
+                and wide(self.extents.shapes[node]) == space
+            )
+            for node, direct in self.sources(application)
+        )
 
     def _merges(self, application: Application) -> bool:
         """Whether a view merges or splits axes, not only moves ones about."""

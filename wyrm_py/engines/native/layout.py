@@ -43,6 +43,24 @@ def layout(operand: Operand) -> Layout | None:
     return Layout(tree.value.id, start, strides)
 
 
+def line_of(operand: Operand) -> tuple[str, str] | None:
+    """Return the array and the start of numbers that lie side by side, else None.
+
+    Row numbers may be cast where they are read.
+    """
+
+    def read(index: str) -> str:
+        tree = ast.parse(operand.at(index), mode="eval").body
+        while isinstance(tree, ast.Call) and ast.unparse(tree.func) == "u64":
+            tree = tree.args[0]
+        return ast.unparse(tree)
+
+    found = layout(Operand(operand.dtype, operand.extents, read))
+    if found is None or found.strides != ("u64(1)",):
+        return None
+    return found.array, found.start
+
+
 def strides_of(text: str, axes: Sequence[str]) -> list[str] | None:
     """Return how far apart in memory an element's neighbours along each axis lie.
 

@@ -33,6 +33,7 @@ HEADER = '''\
 
 from wyrm_py.engines.functions import *
 from wyrm_py.engines.native.kernel_calls import *
+from wyrm_py.engines.native.row_products import *
 from wyrm_py.engines.native.runtime import *
 '''
 

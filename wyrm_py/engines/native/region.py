@@ -36,6 +36,7 @@ class Region:
     kept : values that are read from memory after the region
     stored : values with a place of their own, given from outside
     described : applications that get a comment; all of them by default
+    once : kept values that are read once; see `Grouping`
     """
 
     def __init__(
@@ -46,11 +47,12 @@ class Region:
         kept: Collection[Node],
         stored: Mapping[Node, Operand] | None = None,
         described: Sequence[Application] | None = None,
+        once: Collection[Node] = (),
     ) -> None:
         self.printing = printing
         self.operands = operands
         self.grouping = Grouping(
-            list(applications), printing.extents, dict(operands), set(kept)
+            list(applications), printing.extents, dict(operands), set(kept), once
         )
         self.stored = dict(stored or {})
         self.overlapping: set[Node] = set()  # parts of values, computed in place
@@ -123,6 +125,9 @@ class Region:
             if application in self.loops:
                 self.operands.update(self.loops[application].storage(self.operands))
                 continue
+            if application in grouping.deferred:
+                self.operands[application.outputs[0]] = self._worked_out(application)
+                continue
             if application in grouping.aliases:
                 found = alias(application, self.printing.extents, self.operands)
                 if found is not None:
@@ -135,6 +140,15 @@ class Region:
                     grouping.in_memory.add(out)
                 else:
                     self.operands[out] = self._storage(out)
+
+    def _worked_out(self, application: Application) -> Operand:
+        """Return the operand of a value that is computed where it is read."""
+        out = application.outputs[0]
+
+        def read(*index: str) -> str:
+            return f"({self.groups.expression(application, index)})"
+
+        return Operand(out.dtype, self.printing.extents.shapes[out], read)
 
     def _read_in_place(self, application: Application) -> None:
         """Note where outputs of an op can be read from its inputs."""

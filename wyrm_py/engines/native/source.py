@@ -113,6 +113,7 @@ class Generator:
             self.operands,
             self._kept(),
             described=self.everything,
+            once=self._read_once(),
         )
         self.grouping = self.region.grouping
         self.updates = self._update_writer()
@@ -145,16 +146,16 @@ class Generator:
     def _update_writer(self) -> UpdateWriter | None:
         if self.optimizer is None:
             return None
-        aliased = {out for a in self.grouping.aliases for out in a.outputs}
-        aliased |= self.region.overlapping
+        shared = set(self.region.overlapping)
         for loop in self.region.loops.values():
-            aliased.update(loop.views.values())
+            shared.update(loop.views.values())
         return UpdateWriter(
             self.writer,
             self.slots,
             self.optimizer,
             self.operands,
-            aliased,
+            self.grouping,
+            shared,
             self.plan.updates,
             frozenset() if self.settings.batched else self.settings.distinct,
         )
@@ -166,6 +167,14 @@ class Generator:
         kept |= {u.dense for u in self.plan.updates if u.dense is not None}
         kept |= {self.loss, *self.plan.watched}
         return {resolved(node, self.extents) for node in kept}
+
+    def _read_once(self) -> list[Node]:
+        """Return the values of pairs of many rows, which their update alone reads."""
+        pairs = [pair for update in self.plan.updates for pair in update.pairs]
+        values = [pair.values for pair in pairs if wide(self.extents.shapes[pair.rows])]
+        found = [resolved(node, self.extents) for node in values]
+        watched = {resolved(node, self.extents) for node in self.plan.watched}
+        return [n for n in found if found.count(n) == 1 and n not in watched]
 
     # -- the body -------------------------------------------------------------
 

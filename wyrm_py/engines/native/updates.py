@@ -7,11 +7,12 @@ l2 and the rule's lines.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wyrm_py.engines.native.groups import resolved
+from wyrm_py.engines.native.groups import Grouping, resolved
+from wyrm_py.engines.native.merged_rows import Part, Visitor
 from wyrm_py.engines.native.operands import (
     Operand,
     buffer,
@@ -19,21 +20,25 @@ from wyrm_py.engines.native.operands import (
     local,
     type_name,
 )
-from wyrm_py.engines.native.row_sums import Body, Part, Row, RowSums
+from wyrm_py.engines.native.row_sums import RowSums
 from wyrm_py.engines.native.rules import RuleWriter
 from wyrm_py.engines.native.slots import Slots
 from wyrm_py.engines.native.writer import Writer
+from wyrm_py.leaves import ParameterNode
 
 if TYPE_CHECKING:
     from wyrm_py.engines.plan import Update
-    from wyrm_py.leaves import LeafNode, ParameterNode
+    from wyrm_py.leaves import LeafNode
     from wyrm_py.nodes import Node
     from wyrm_py.optim import Optimizer
     from wyrm_py.parameters import ParameterBlock
 
 
 class UpdateWriter:
-    """Writes the updates of a step."""
+    """Writes the updates of a step.
+
+    shared : values in the memory of others
+    """
 
     def __init__(
         self,
@@ -41,7 +46,8 @@ class UpdateWriter:
         slots: Slots,
         optimizer: Optimizer,
         operands: dict[Node, Operand],
-        aliases: set[Node],
+        grouping: Grouping,
+        shared: set[Node],
         updates: Sequence[Update],
         distinct: frozenset[LeafNode] = frozenset(),
     ) -> None:
@@ -49,20 +55,51 @@ class UpdateWriter:
         self.slots = slots
         self.optimizer = optimizer
         self.operands = operands
-        self.aliases = aliases
+        self.grouping = grouping
+        self.shared = shared
+        self.aliases = {out for a in grouping.aliases for out in a.outputs} | shared
         self.updates = updates
         self.sums = RowSums(writer, slots, distinct)
         self._rules: dict[int, RuleWriter] = {}
         self._seen: set[Node] = set()
+        self._read_later: set[Node] = set()
 
     def write(self) -> None:
         """Write gathering, norm and rule for all parameters."""
         # all copies before the first gradient is written to: rows may be added up
-        owned = [self._gradients(update) for update in self.updates]
-        parts: list[Part] = []
-        for update, gradients in zip(self.updates, owned, strict=True):
-            parts += self._parts(update, gradients)
-        self._apply(parts)
+        self._read_later = {
+            source
+            for update in self.updates
+            for pair in update.pairs
+            if not self.sums.are_compared([each.rows for each in update.pairs])
+            for source, _ in self.grouping.origins([pair.values])
+        }
+        owned = {id(update): self._gradients(update) for update in self.updates}
+        work = []
+        for group in self._groups():
+            gradients = [owned[id(update)] for update in group]
+            work.append((group, self._parts(group, gradients)))
+        self._apply(work)
+
+    def _groups(self) -> list[list[Update]]:
+        """Return updates that share their walk: of tables looked up at the same rows.
+
+        A rule that counts its steps keeps numbers of one table at a time, and single
+        numbers are updated apart where that is faster: see `RuleWriter.numbers`.
+        """
+        groups: dict[Any, list[Update]] = {}
+        for update in self.updates:
+            rows = tuple(pair.rows for pair in update.pairs)
+            alone = not rows or self.sums.are_compared(rows)
+            if not alone:
+                rules, width = (
+                    self.rules(update.block),
+                    update.pairs[0].values.shape[-1],
+                )
+                packed = len(rows) == width == 1 and rules.packs
+                alone = packed or rules.formulas.counts
+            groups.setdefault(id(update) if alone else rows, []).append(update)
+        return list(groups.values())
 
     def look_up(self, table: ParameterNode, rows: Node) -> None:
         """Write what must be done to rows of a table before they are read."""
@@ -108,7 +145,7 @@ class UpdateWriter:
 
     def apply_collected(self) -> None:
         """Write the update from gradients that `collect` wrote to memory."""
-        parts: list[Part] = []
+        work: list[tuple[list[Update], list[Part]]] = []
         header = f"if {self._counts()}[u64({len(self.updates)})] == u64(0):"
         with self.writer.block(header):
             self.writer.line("continue")
@@ -118,7 +155,7 @@ class UpdateWriter:
                 held = buffer(
                     self._collected_dense(update.block), value.dtype, value.extents
                 )
-                parts.append(self._dense(update, held))
+                work.append(([update], [self._dense(update, held)]))
                 continue
             pairs = [
                 (self.operands[pair.rows], self.operands[pair.values])
@@ -129,26 +166,26 @@ class UpdateWriter:
             self.writer.line(f"{count} = {self._counts()}[u64({number})]")
             searched = self.sums.search(update.block, count)
             width = pairs[0][1].extents[-1]
-            parts.append(self.sums.coalesced(update.block, width, searched))
-        self._apply(parts)
+            summed = self.sums.coalesced(update.block, width, searched)
+            work.append(([update], [summed]))
+        self._apply(work)
 
-    def _apply(self, parts: Sequence[Part]) -> None:
+    def _apply(self, work: Sequence[tuple[Sequence[Update], Sequence[Part]]]) -> None:
         if self.optimizer.clip_norm is not None:
-            self._write_norm(parts)
-        for update in self.updates:
-            name = self.slots.block(update.block)
-            kind = "rows" if update.pairs else "dense"
-            rule = type(self.optimizer).__name__
-            self.writer.line(f"# update {name.rstrip('_')}: {rule}, {kind}")
-            rules = self.rules(update.block)
-            rules.begin()
+            self._write_norm([part for _, parts in work for part in parts])
+        for group, parts in work:
+            for update in group:
+                name = self.slots.block(update.block)
+                kind = "rows" if update.pairs else "dense"
+                rule = type(self.optimizer).__name__
+                self.writer.line(f"# update {name.rstrip('_')}: {rule}, {kind}")
+                self.rules(update.block).begin()
             for part in parts:
-                if part.block is not update.block:
+                rules = [self.rules(block) for block in part.blocks]
+                if part.numbers is not None and rules[0].packs:
+                    rules[0].numbers(*part.numbers)
                     continue
-                if part.numbers is not None and rules.packs:
-                    rules.numbers(*part.numbers)
-                else:
-                    part.walk(rules.element, rules.row)
+                part.walk([Visitor(rule.element, rule.row) for rule in rules])
 
     # -- what arrives -----------------------------------------------------
 
@@ -156,20 +193,27 @@ class UpdateWriter:
         """Return the dense gradient, or the values of each pair."""
         if update.dense is not None:
             return [self._own(update.dense)]
-        return [self._own(pair.values) for pair in update.pairs]
+        compared = self.sums.are_compared([pair.rows for pair in update.pairs])
+        return [self._own(pair.values, compared) for pair in update.pairs]
 
-    def _parts(self, update: Update, gradients: Sequence[Operand]) -> list[Part]:
-        if update.dense is not None:
-            return [self._dense(update, gradients[0])]
-        rows = [self.operands[pair.rows] for pair in update.pairs]
-        pairs = list(zip(rows, gradients, strict=True))
-        return self.sums.parts(update, pairs, self.rules(update.block).adds_up)
+    def _parts(
+        self, group: Sequence[Update], gradients: Sequence[Sequence[Operand]]
+    ) -> list[Part]:
+        first = group[0]
+        if first.dense is not None:
+            return [self._dense(first, gradients[0][0])]
+        rows = [self.operands[pair.rows] for pair in first.pairs]
+        pairs = [list(zip(rows, each, strict=True)) for each in gradients]
+        return self.sums.parts(group, pairs, self.rules(first.block).adds_up)
 
-    def _own(self, wanted: Node) -> Operand:
-        """Return values nobody else uses: updates write while they read."""
+    def _own(self, wanted: Node, written: bool = True) -> Operand:
+        """Return values that updates may write to while they read, or only read."""
         node = resolved(wanted, self.slots.extents)
         source = self.operands[node]
-        if node not in self.aliases and node not in self._seen:
+        if not written and self._stays(node):
+            return source
+        taken = self.aliases | self._seen | self._read_later
+        if node not in taken:
             self._seen.add(node)
             return source
         if source.is_scalar:
@@ -182,14 +226,23 @@ class UpdateWriter:
             self.writer.line(f"{copy.at(*index)} = {source.at(*index)}")
         return copy
 
-    def _dense(self, update: Update, gradient: Operand) -> Part:
-        def walk(body: Body, row: Row) -> None:
-            if row is not None:
-                self.rules(update.block).each_row(row)
-            with self.writer.loops(gradient.extents) as index:
-                body(flat_index(index, gradient.extents), gradient.at(*index))
+    def _stays(self, node: Node) -> bool:
+        """Whether a value reads the same when parameters have changed."""
+        return not any(
+            isinstance(source, ParameterNode) or source in self.shared
+            for source, _ in self.grouping.origins([node])
+        )
 
-        return Part(update.block, walk)
+    def _dense(self, update: Update, gradient: Operand) -> Part:
+        def walk(visitors: Sequence[Visitor]) -> None:
+            (visitor,) = visitors
+            if visitor.row is not None:
+                self.rules(update.block).each_row(visitor.row)
+            with self.writer.loops(gradient.extents) as index:
+                place = flat_index(index, gradient.extents)
+                visitor.element(place, gradient.at(*index))
+
+        return Part([update.block], walk)
 
     def _collected_dense(self, block: ParameterBlock) -> str:
         name = f"{self.slots.block(block).rstrip('_')}_gradient"
@@ -202,23 +255,29 @@ class UpdateWriter:
         writer = self.writer
         writer.line("norm = f8(0)")
         for part in parts:
-            kind = type_name(part.block.dtype)
-            total = writer.fresh("s")
-            writer.line(f"{total} = {kind}(0)")
+            totals, visitors = [], []
+            for block in part.blocks:
+                total = writer.fresh("s")
+                writer.line(f"{total} = {type_name(block.dtype)}(0)")
 
-            def add(
-                _: str, gradient: str, part: Part = part, total: str = total
-            ) -> None:
-                squared = writer.fresh("s")
-                writer.line(f"{squared} = {self.rules(part.block).clipped(gradient)}")
-                writer.line(f"{total} = {total} + {squared} * {squared}")
+                def add(
+                    _: str, gradient: str, block: ParameterBlock = block,
+                    total: str = total,
+                ) -> None:  # fmt: skip
+                    squared = writer.fresh("s")
+                    writer.line(f"{squared} = {self.rules(block).clipped(gradient)}")
+                    writer.line(f"{total} = {total} + {squared} * {squared}")
 
-            part.walk(add, None)
-            writer.line(f"norm = norm + f8({total})")
+                totals.append(total)
+                visitors.append(Visitor(add))
+            part.walk(visitors)
+            for total in totals:
+                writer.line(f"norm = norm + f8({total})")
         writer.line("norm_scale = f8(1)")
         with writer.block("if norm > clip_norm_f8 * clip_norm_f8:"):
             writer.line("norm_scale = clip_norm_f8 / sqrt(norm)")
-        for kind in sorted({type_name(part.block.dtype) for part in parts}):
+        kinds = {type_name(block.dtype) for part in parts for block in part.blocks}
+        for kind in sorted(kinds):
             mark = "" if kind == "f4" else "_f8"
             writer.line(f"scale{mark} = {kind}(norm_scale)")
 

@@ -47,12 +47,14 @@ class Vectors:
         self.everything = ir.Constant(ir.VectorType(BIT, self.lanes), [1] * self.lanes)
         self._suffix = f"v{self.lanes}f{8 * self.size}"
 
-    def _call(self, name: str, result: Any, *values: Any) -> Any:
+    def _call(
+        self, name: str, result: Any, *values: Any, fastmath: Sequence[str] = ()
+    ) -> Any:
         module = self.builder.module
         function = module.globals.get(name) or ir.Function(
             module, ir.FunctionType(result, [value.type for value in values]), name
         )
-        return self.builder.call(function, values)
+        return self.builder.call(function, values, fastmath=fastmath)
 
     def first(self, count: Any) -> Any:
         """Return the mask of the first `count` lanes."""
@@ -91,6 +93,12 @@ class Vectors:
     def fused(self, a: Any, b: Any, c: Any) -> Any:
         """Return a * b + c, in one instruction where there is one."""
         return self._call(f"llvm.fmuladd.{self._suffix}", self.type, a, b, c)
+
+    def total(self, value: Any) -> Any:
+        """Return the sum of all lanes, in any order."""
+        name = f"llvm.vector.reduce.fadd.{self._suffix}"
+        first = ir.Constant(self.real, -0.0)
+        return self._call(name, self.real, first, value, fastmath=("reassoc",))
 
     def shuffle(self, a: Any, b: Any, lanes: Sequence[int]) -> Any:
         """Return chosen lanes of a and b, those of b counted from `lanes`."""

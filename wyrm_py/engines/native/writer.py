@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wyrm_py.engines.native.extents import Extent, fixed
-from wyrm_py.engines.native.layout import layout
+from wyrm_py.engines.native.layout import layout, line_of
 from wyrm_py.engines.native.nests import joined, nest
 from wyrm_py.engines.native.operands import Operand, plus
 from wyrm_py.engines.native.products import ProductWriter
@@ -170,6 +170,35 @@ class Writer:
         ]
         self.line(f"listed_product({', '.join(arguments)})")
 
+    def row_product(
+        self,
+        name: str,
+        vector: Operand,
+        table: Operand,
+        entries: tuple[Operand, Operand],
+        span: tuple[str, str] | None = None,
+        biases: Sequence[Operand] = (),
+    ) -> str | None:
+        """Return a call of `row_products`; None if a part does not lie side by side.
+
+        name : "sum_of_rows" or "dot_of_rows", with a vector (D,) written or read
+        entries : row numbers and weights, (n,); all, or `span`: the first, and how many
+        """
+        rows, weights = entries
+        width = vector.extents[0]
+        lines = [line_of(x) for x in (vector, rows, weights)]
+        tables = [_whole_table(x) for x in (table, *biases)]
+        kinds = {x.dtype for x in (vector, table, weights, *biases)}
+        if None in lines or None in tables or len(kinds) > 1 or width.is_one:
+            return None
+        (array, start), (numbers, first), (factors, same) = lines  # type: ignore[misc]
+        if first != same:
+            return None
+        self.loops_written += 1
+        begin, count = span or (first, rows.extents[0].text)
+        given = [array, start, tables[0], width.text, numbers, factors, begin, count]
+        return f"{name}({', '.join(map(str, given + tables[1:]))})"
+
     def view(
         self, x: Operand, extents: Sequence[Extent], read: Callable[..., str]
     ) -> Operand:
@@ -217,3 +246,13 @@ class Writer:
         row = self.fresh("r")
         self.line(f"{row} = ((({self.draw()} >> u64(32)) * {limit}) >> u64(32))")
         return row
+
+
+def _whole_table(table: Operand) -> str | None:
+    """Return the array in which the rows of a table follow each other, if one is."""
+    found = layout(table)
+    width = table.extents[1]
+    strides = (width.text, "u64(0)" if width.is_one else "u64(1)")
+    if found is None or found.start != "u64(0)" or found.strides != strides:
+        return None
+    return found.array
