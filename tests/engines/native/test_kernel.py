@@ -171,3 +171,11 @@ def test_cut_step_reads_ragged_batches(monkeypatch):
         results.append((kernel.run(0, 5), table.value.copy()))
     np.testing.assert_allclose(results[0][0], results[1][0], rtol=1e-12)
     np.testing.assert_allclose(results[0][1], results[1][1], rtol=1e-12)
+
+
+def test_memory_of_a_step_starts_with_zeros():
+    for _ in range(20):  # what was written and given back must not come again
+        memory = aligned(100, np.float32)
+        assert memory.ctypes.data % 64 == 0
+        assert not memory.any()
+        memory.fill(1e-40)
