@@ -105,3 +105,26 @@ def test_gradients_of_rows_are_not_written_to_memory():
     products = [x for x in text.splitlines() if "= e" in x]
     assert products and not any("entries" in line for line in products)
     assert text.count("sqrt(") == 2 * 3 + 1  # alone, summed, alone; and the taste
+
+
+def looked_up_by_segment():
+    """Return a loss of rows looked up by the place of each entry: the same, always."""
+    table = wp.ParameterNode(np.ones((FEATURES, 3)), np.float64)
+    stored = wp.sparse_rows(features(6, 3), wp.IndexInputNode([1]), np.float64)
+    each = table.index(stored.segments) * stored.data.expand_dims(1)
+    return each.square().sum(), [table]
+
+
+def looked_up_in_two_axes():
+    """Return a loss of rows looked up by numbers (1, 1) and by those of features."""
+    rng = np.random.default_rng(0)
+    table = wp.ParameterNode(rng.standard_normal((FEATURES, 3)), np.float64)
+    stored = wp.sparse_rows(features(6, 3), wp.IndexInputNode([1]), np.float64)
+    single = table.index(wp.IndexInputNode([[2]])).reshape(1, 3)
+    return single.vector_dot(stored.dot(table)).sum(), [table]
+
+
+@pytest.mark.parametrize("graph", [looked_up_by_segment, looked_up_in_two_axes])
+@pytest.mark.parametrize("make", [plain_step, wp.compile])
+def test_rows_that_may_come_twice_are_summed(graph, make):
+    compare(graph, wp.Adagrad(0.1), make)

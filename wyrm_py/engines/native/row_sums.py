@@ -88,12 +88,15 @@ class RowSums:
 
     def _rises(self, rows: Node) -> bool:
         """Whether row numbers rise along their one axis: none comes twice."""
-        if len(wide(self.slots.extents.shapes[rows])) == 0:
+        shapes, application = self.slots.extents.shapes, rows.application
+        if len(shapes[rows]) != 1:
+            return False
+        if shapes[rows][0].is_one:
             return True
-        application = rows.application
         if not application.is_leaf:
-            single = not wide(self.slots.extents.shapes[application.inputs[0]])
-            return single and application.op.gives_rising_rows
+            first = rows is application.outputs[0]
+            single = not wide(shapes[application.inputs[0]])
+            return first and single and application.op.gives_rising_rows
         leaf = application.owner
         return leaf in self.distinct and rows is getattr(leaf, "indices", leaf)
 
