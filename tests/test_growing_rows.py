@@ -1,5 +1,7 @@
 """Rows that grow: the same as a constant matrix that had them all from the start."""
 
+import pickle
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -171,6 +173,18 @@ def test_wrong_rows_are_refused_and_change_nothing():
         wp.sample_warp(query, small, wp.InputNode([[0.0]]), features=rows)
     with pytest.raises(errors.DTypeError, match="float32"):
         wp.sparse_rows(rows, index, np.float64)
+    far = sp.csr_array(([1.0], [2**32 + 5], [0, 1]), shape=(1, 2**33))
+    with pytest.raises(errors.IndexRangeError, match="2147483647 columns at most"):
+        wp.GrowingRows(far)
+    there = wp.GrowingRows.attach(rows.address)
+    with pytest.raises(errors.SettingError, match="for reading only"):
+        there.append(features())
+    with pytest.raises(errors.SettingError, match="for reading only"):
+        wp.sparse_rows(there, index)
+    with pytest.raises(TypeError, match="attach"):
+        pickle.dumps(rows)
+    with pytest.raises(errors.DTypeError, match="scipy"):
+        wp.sparse_rows(5, index)
     for capacity in (0, 1.5, True, 2**31):
         with pytest.raises(errors.SettingError, match="capacity"):
             wp.GrowingRows(capacity=capacity)

@@ -40,6 +40,7 @@ _DTYPES: tuple[np.dtype[Any], ...] = (
     np.dtype(np.int32),
     np.dtype(np.float32),
 )
+_MOST = np.iinfo(np.int32).max
 _PAGE = 1 << 16  # bytes that get memory at a time
 
 Views = tuple[Array, Array, Array]
@@ -65,6 +66,11 @@ class GrowingRows:
     SharedMemoryFullError
         If the system has no room.
 
+    Attributes
+    ----------
+    segment : SharedSegment
+        Where they are; another one after they have moved.
+
     Notes
     -----
     A `Learner` sees new rows from its next call on. What was compiled before by
@@ -73,6 +79,7 @@ class GrowingRows:
 
     _views: Views
     _viewed: int  # how many rows they show
+    _attached: bool = False
 
     def __init__(self, rows: Any = None, capacity: int = 1 << 20) -> None:
         whole = isinstance(capacity, int | np.integer) and capacity is not True
@@ -97,13 +104,21 @@ class GrowingRows:
             If there are no such rows.
         """
         made = cls.__new__(cls)
+        made._attached = True
         made._map(SharedSegment.attach_to_read(SegmentHandle.from_address(address)))
         return made
+
+    def __reduce__(self) -> Any:
+        """Refuse: a copy would write to memory of its own, and nobody would know."""
+        raise TypeError(
+            "GrowingRows: no copies are made of shared rows. Give `csr()`, or the "
+            "`address` to `attach` by."
+        )
 
     @property
     def address(self) -> str:
         """Text to `attach` by, while this process keeps the rows where they are."""
-        return self._segment.handle.address
+        return self.segment.handle.address
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -131,9 +146,12 @@ class GrowingRows:
             If these are no scipy rows of finite numbers, or no well-formed ones.
         IndexRangeError
             If rows have columns beyond the rows of a table they are multiplied with.
+        SettingError
+            If these are the rows of another process.
         SharedMemoryFullError
             If the system has no room. In all of these cases nothing was changed.
         """
+        self._require_own("append")
         more = _checked(rows)
         self._require_tables(more.shape[1])
         before, (count, entries) = self.shape, self._after(more)
@@ -188,7 +206,10 @@ class GrowingRows:
         ------
         DTypeError
             The values are wanted in another dtype than float32.
+        SettingError
+            These are the rows of another process.
         """
+        self._require_own(who)
         if dtype != np.float32:
             raise DTypeError(f"{who}: GrowingRows hold float32, got {dtype} beside.")
         return GrowingLeaf(self, 0), GrowingLeaf(self, 1), GrowingLeaf(self, 2)
@@ -211,6 +232,13 @@ class GrowingRows:
         if all(known() is not table for known in self._tables):
             self._tables.append(weakref.ref(table))
 
+    def _require_own(self, who: str) -> None:
+        if self._attached:
+            raise SettingError(
+                f"{who}: these rows are of another process, for reading only. Take a "
+                "copy: `GrowingRows(rows.csr())`."
+            )
+
     def _require_tables(self, columns: int) -> None:
         for known in self._tables:
             table = known()
@@ -224,7 +252,7 @@ class GrowingRows:
     # -- memory -----------------------------------------------------------------------
 
     def _map(self, segment: SharedSegment) -> None:
-        self._segment, self._header = segment, segment.user_header(_HEADER)
+        self.segment, self._header = segment, segment.user_header(_HEADER)
         if self._header["kind"][0] != _KIND:
             raise ParameterError("GrowingRows: the shared segment holds no rows.")
         self._capacity = int(self._header["capacity"][0])
@@ -248,7 +276,7 @@ class GrowingRows:
             if wanted > before:
                 wanted = -(-max(wanted, before + before // 4) // _PAGE) * _PAGE
                 wanted = min(wanted, most * dtype.itemsize)
-                self._segment.commit(offset + before, wanted - before, "GrowingRows")
+                self.segment.commit(offset + before, wanted - before, "GrowingRows")
                 self._committed[k] = wanted
 
     def _move(self, room: int) -> None:
@@ -256,7 +284,7 @@ class GrowingRows:
         rows, columns = self.shape
         held, moves = self._parts, self.moves
         lengths = rows + 1, int(held[0][rows]), int(held[0][rows])
-        before = self._segment
+        before = self.segment
         self._map(_reserve(4 * room, least=room))
         try:
             self._commit(*lengths[:2])
@@ -297,6 +325,11 @@ class GrowingLeaf(Constant):
 def _checked(rows: Any) -> Any:
     """Return rows as canonical CSR of finite float32; never the matrix given."""
     given = as_csr("GrowingRows.append", rows)
+    if given.shape[1] > _MOST:
+        raise IndexRangeError(
+            f"GrowingRows.append: {_MOST} columns at most are possible, got "
+            f"{given.shape[1]}."
+        )
     with np.errstate(over="ignore"):  # too large for float32 is infinite
         more = given.astype(np.float32, copy=True)
         more.sum_duplicates()

@@ -120,13 +120,13 @@ def sparse_rows(matrix: Any, index: Node, dtype: DTypeLike = np.float32) -> Spar
     if not index.spec.is_index:
         raise DTypeError(f"sparse_rows: takes an integer index node, got {index!r}.")
     kind = float_dtype("sparse_rows", dtype)
-    width, growing = int(matrix.shape[1]), None
+    growing = None
     if isinstance(matrix, GrowingRows):
-        growing = matrix
+        growing, width = matrix, matrix.shape[1]
         parts, entries = matrix.leaves("sparse_rows", kind), Entries(0, matrix)
         op = CsrRows(max(width, 1), gives_rising_rows=True)
     else:
-        parts = csr_constants("sparse_rows", matrix, kind)
+        parts, width = csr_constants("sparse_rows", matrix, kind), int(matrix.shape[1])
         starts, indices, _ = (part.value for part in parts)
         entries = Entries(int(np.diff(starts).max(initial=0)))
         op = CsrRows(width, _rise(starts, indices))

@@ -287,6 +287,76 @@ def test_readers_follow_features_and_tables_that_move(tmp_path):
     assert_same(copied, model)
 
 
+def test_readers_answer_while_the_trainer_is_ahead_of_what_it_told(tmp_path):
+    """Tables and rows have grown and moved, of which readers hear after the chunk."""
+    model = learned(events(50), begin={"reserved": 1})
+    model.publish(tmp_path / "live")
+    reader = FactorizationRecommender.attach(tmp_path / "live")
+    told = len(model.users_), len(model.items_)
+    some = events(3000, seed=1, first=200, users=1500, items=1600)
+    sources = {side: BOTH[f"{side}_features"] for side in ("user", "item")}
+    model._trainer.learn(*some, None, None, sources)
+    late = FactorizationRecommender.attach(tmp_path / "live")
+    for one in (reader, late):
+        assert (len(one.users_), len(one.items_)) == told
+        known = int(one.users_.ids[0])
+        answer = one.recommend(known, 5)
+        one.save(tmp_path / "copy.wyrm")
+        again = FactorizationRecommender.load(tmp_path / "copy.wyrm")
+        assert np.array_equal(again.recommend(known, 5).ids, answer.ids)
+        assert (again.user_features_.places.own >= 0).sum() == told[0]
+    model.partial_fit(wp.data.Events(*events(10)), **BOTH)
+    for one in (reader, late):
+        one.recommend(1)
+        assert_same(one, model)
+
+
+@pytest.mark.parametrize("side", ["user", "item"])
+def test_who_came_in_a_call_that_was_interrupted_has_features(monkeypatch, side):
+    model, whole = learned(events(300)), learned(events(300))
+    trainer = model._trainer
+    grow, calls = trainer._grow, []
+
+    def interrupted(new):
+        calls.append(new)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        grow(new)
+
+    monkeypatch.setattr(trainer, "_grow", interrupted)
+    new = ([500, 1], [1, 2]) if side == "user" else ([1, 2], [500, 1])
+    with pytest.raises(KeyboardInterrupt):
+        model.partial_fit(wp.data.Events(*map(np.array, new)), **BOTH)
+    whole.partial_fit([(500, 500)], **BOTH)
+    for one in (model, whole):
+        assert len(getattr(one, f"{side}_vectors_")) == len(getattr(one, f"{side}s_"))
+        one.recommend(1)
+    found = [getattr(one, f"{side}_features_") for one in (model, whole)]
+    assert np.array_equal(found[0].places.own, found[1].places.own)
+    assert (found[0].places.rows != found[1].places.rows).nnz == 0
+    assert list(found[0].names.ids) == list(found[1].names.ids)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("loss", ["bpr", "squared"])
+def test_copies_go_on_with_all_that_the_optimizer_keeps(tmp_path, loss, optimizer):
+    users, items = events(400)
+    ratings = np.random.default_rng(1).normal(3, 1, 400).astype(np.float32)
+    some = wp.data.Events(users, items, ratings)
+    model = new_model(loss, optimizer=optimizer, learning_rate=0.05)
+    model.partial_fit(some[:200], **BOTH)
+    model.save(tmp_path / "model.wyrm")
+    loaded = FactorizationRecommender.load(tmp_path / "model.wyrm")
+    copies = (
+        loaded,
+        pickle.loads(pickle.dumps(model)),
+        pickle.loads(pickle.dumps(loaded)),
+    )
+    for one in (model, *copies):
+        one.partial_fit(some[200:], **BOTH)
+        assert_same(model, one)
+
+
 def test_a_fit_after_a_stream_begins_anew():
     model = learned(events(500))
     data = wp.data.Interactions(*events(300, seed=5, users=20))
@@ -330,6 +400,18 @@ def test_wrong_features_are_refused_before_anything_changes():
         model.add_items([902], [["a"], ["b"]])
     with pytest.raises(errors.ShapeError, match="columns of the training data"):
         model.add_items([902], np.eye(1, 3))
+    columns, large = len(model.item_features_.names), np.full(2, 3e38, np.float32)
+    twice = sparse.csr_array((large, [0, 0], [0, 2]), shape=(1, columns))
+    with pytest.raises(errors.DataError, match="finite"):
+        model.add_items([902], twice)
+    assert 902 not in model.items_.ids
+    for wrong in ("country:1", {"country": "1"}, 5, None):
+        with pytest.raises(errors.DTypeError, match="a list of what each has"):
+            model.add_users([903], wrong)
+    for wrong in ("country:1", {"country": "1"}, 5):
+        for who in (None, 1, [1]):
+            with pytest.raises(errors.DTypeError, match="a list of what each has"):
+                model.recommend(who, features=wrong)
 
 
 @pytest.mark.parametrize(

@@ -40,12 +40,17 @@ class Described(NamedTuple):
         Raises
         ------
         DTypeError, DataError
-            A row is none of the forms, a name none of those an id may be, or a value
-            no finite number.
+            These are no rows, a row is none of the forms, a name none of those an id
+            may be, or a value no finite number.
         """
         names: list[Any] = []
         values: list[Any] = []
         ends = [0]
+        if isinstance(rows, str | bytes | Mapping) or not isinstance(rows, Iterable):
+            raise DTypeError(
+                f"{who}: a list of what each has is required, also of one alone, got "
+                f"{shorten(rows)}."
+            )
         for row in rows:
             some, weights = _features(who, row)
             names += some
@@ -101,8 +106,13 @@ def newcomers(known: Any, given: Ids) -> list[Any]:
         column = column.to_numpy(zero_copy_only=False)
     elif hasattr(column, "to_numpy"):
         column = column.to_numpy()
-    ids = IdMap([column[k] for k in unknown], known.kind).ids
-    return list(ids) if ids.dtype.kind == "M" else ids.tolist()
+    return in_python(IdMap([column[k] for k in unknown], known.kind))
+
+
+def in_python(ids: IdMap) -> list[Any]:
+    """Return ids as features are looked up by: whole numbers as int, text as str."""
+    found = ids.ids
+    return list(found) if found.dtype.kind == "M" else list(found.tolist())
 
 
 def _features(who: str, row: Any) -> tuple[list[Any], list[Any]]:

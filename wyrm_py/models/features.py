@@ -42,7 +42,11 @@ def feature_rows(who: str, name: str, given: Any, rows: int, what: str) -> Any:
                 f"dtype {array.dtype} and shape {array.shape}."
             )
         matrix = scipy.sparse.csr_array(array.astype(np.float32))
-    matrix = as_csr(f"{who}: {name}", matrix).astype(np.float32)
+    with np.errstate(over="ignore"):  # too large for float32 is infinite
+        matrix = as_csr(f"{who}: {name}", matrix).astype(np.float32)
+        if not matrix.has_canonical_format:
+            matrix = matrix.copy()
+            matrix.sum_duplicates()
     if matrix.shape[0] != rows:
         raise ShapeError(
             f"{who}: {name} must have one row for each of the {rows} {what}, got "
@@ -128,14 +132,14 @@ class FeatureVectors:
         """Return the table that "vectors" or "biases" were taken from."""
         return self.places.table(getattr(self, part), getattr(self, f"own_{part}"))
 
-    def matrix(self, who: str, name: str, features: Any, rows: int) -> Any:
+    def matrix(self, who: str, name: str, features: Any, rows: int | None) -> Any:
         """Return features of Q users (items) as float32 CSR, shape (Q, F).
 
         Parameters
         ----------
         who, name : str, for messages
         features : matrix, shape (Q, F), or of the model's names: the features of each
-        rows : int, Q
+        rows : int, Q, or None for as many as there are
 
         Raises
         ------
@@ -145,10 +149,12 @@ class FeatureVectors:
             They are not of finite numbers.
         """
         if self.names is None or is_matrix(features):
-            return feature_rows(who, name, features, rows, "ids")
+            count = np.shape(features)[0] if rows is None else rows
+            return feature_rows(who, name, features, count, "ids")
         given = Described.of(who, self.names.kind, features)
         matrix = given.under(self.names, len(self.vectors))
-        return feature_rows(who, name, matrix, rows, "ids")
+        count = matrix.shape[0] if rows is None else rows
+        return feature_rows(who, name, matrix, count, "ids")
 
     def of(
         self, who: str, name: str, features: Any, codes: NDArray[np.int64]

@@ -8,10 +8,10 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import scipy.sparse
 
 from wyrm_py.data.hash_table import Grown
 from wyrm_py.data.ids import IdMap
+from wyrm_py.errors import StaleParameterError
 from wyrm_py.growing_rows import GrowingRows
 from wyrm_py.models.features import FeatureVectors
 from wyrm_py.models.hashed_ids import HashedIds
@@ -21,8 +21,8 @@ from wyrm_py.models.seen_log import SeenLog
 from wyrm_py.models.stream_features import SideFeatures
 from wyrm_py.parameters import HogwildParameter
 
-FEATURES = {"user": b"UFEA", "item": b"IFEA"}
-SIDES = {kind: side for side, kind in FEATURES.items()}
+KINDS = {"user": b"USER", "item": b"ITEM"}
+SIDES = {kind: side for side, kind in KINDS.items()}
 
 
 class Publisher:
@@ -34,8 +34,9 @@ class Publisher:
         settings = model.get_params(deep=False).items()  # no optimizer: it only reads
         plain = str, int, float, type(None)
         self._settings = {name: v for name, v in settings if isinstance(v, plain)}
-        self._known = {b"USER": 0, b"ITEM": 0}
+        self._known = {"user": (0, 0, 0), "item": (0, 0, 0)}
         self._tables: dict[str, str] = {}
+        self._held: list[Any] = []  # where readers are sent stays until they know more
         self._hashed: list[Any] | None = None
         self._mean: float | None = None
 
@@ -50,14 +51,11 @@ class Publisher:
             head = {"settings": self._settings, "tables": tables, "hashed": hashed}
             self.log.append(b"HEAD", json.dumps(head).encode())
             self._tables, self._hashed = tables, hashed
-        for side, features in trainer.features.items():
-            self._follow_features(FEATURES[side], features)
-        for kind, ids in ((b"USER", trainer.users), (b"ITEM", trainer.items)):
-            before = self._known[kind]
-            if isinstance(ids, IdMap) and len(ids) > before:
-                new = IdMap(ids.take(np.arange(before, len(ids))), "new")
-                self.log.append_arrays(kind, new.to_arrays())
-                self._known[kind] = len(ids)
+            self._held = [table.parameter for table in trainer.tables.values()]
+            self._held += [one.rows.segment for one in trainer.features.values()]
+        for side, ids in (("user", trainer.users), ("item", trainer.items)):
+            if isinstance(ids, IdMap):
+                self._follow_side(side, ids, trainer.features.get(side))
         if trainer.mean != self._mean:
             self._mean = trainer.mean
             self.log.append(b"MEAN", json.dumps(trainer.mean).encode())
@@ -65,16 +63,25 @@ class Publisher:
         if len(pairs):
             self.log.append_arrays(b"SEEN", {"pairs": pairs})
 
-    def _follow_features(self, kind: bytes, features: SideFeatures) -> None:
-        """Append the names that are new, and where newcomers' vectors lie."""
-        known, own = self._known.get(kind, 0), self._known.get(kind + b" own", 0)
-        if (len(features.names), len(features.own)) == (known, own):
+    def _follow_side(
+        self, side: str, ids: IdMap, features: SideFeatures | None
+    ) -> None:
+        """Append new ids, new names, and where vectors lie: one record, or none of it.
+
+        Features may begin when ids are known already.
+        """
+        known, own, named = self._known[side]
+        now = len(ids), 0, 0
+        if features is not None:
+            now = len(ids), len(features.own), len(features.names)
+        if now == (known, own, named):
             return
-        names = IdMap(features.names.take(np.arange(known, len(features.names))), "new")
-        places = {"own": features.own.held[own:], "at": features.at.held[known:]}
-        self.log.append_arrays(kind, names.to_arrays() | places)
-        self._known[kind] = len(features.names)
-        self._known[kind + b" own"] = len(features.own)
+        arrays = _since(ids, known, "new").to_arrays()
+        if features is not None:
+            arrays |= _since(features.names, named, "name").to_arrays()
+            arrays |= {"own": features.own.held[own:], "at": features.at.held[named:]}
+        self.log.append_arrays(KINDS[side], arrays)
+        self._known[side] = now
 
 
 class Reader:
@@ -89,6 +96,7 @@ class Reader:
         self._items = IdMap(kind="item")
         self._seen = SeenLog()
         self._mean = 0.0
+        self._head: dict[str, Any] | None = None  # to be followed
 
     def read(self) -> None:
         """Take in what is new.
@@ -99,25 +107,38 @@ class Reader:
             The trainer has ended.
         """
         self._log.require_alive()
-        head = None
+        self._take_news()
+        while (head := self._head) is not None:
+            try:
+                self._take_head(head)
+                self._head = None
+            except StaleParameterError:  # moved meanwhile, or the trainer has ended
+                self._take_news()
+                if self._head is head:
+                    raise
+
+    def _take_news(self) -> None:
         for kind, payload in self._log.news():
             if kind == b"HEAD":  # what earlier ones tell may be gone by now
-                head = json.loads(payload)
+                self._head = json.loads(payload)
             elif kind == b"MEAN":
                 self._mean = json.loads(payload)
             elif kind == b"SEEN":
                 keys = arrays_of(payload)["pairs"]
                 self._seen.add(keys >> 32, keys & 0xFFFFFFFF, len(self._users))
-            elif kind in SIDES:
-                arrays, features = arrays_of(payload), self._side(SIDES[kind])
-                features.names.add(IdMap.from_arrays(arrays, "new").ids)
-                features.own.extend(arrays["own"])
-                features.at.extend(arrays["at"])
             else:
-                new = IdMap.from_arrays(arrays_of(payload), "new")
-                (self._users if kind == b"USER" else self._items).add(new.ids)
-        if head is not None:
-            self._take_head(head)
+                self._take_side(SIDES[kind], arrays_of(payload))
+
+    def _take_side(self, side: str, arrays: Mapping[str, Any]) -> None:
+        new = IdMap.from_arrays(arrays, "new")
+        if len(new):
+            (self._users if side == "user" else self._items).add(new.ids)
+        if "own" in arrays:
+            features, names = self._side(side), IdMap.from_arrays(arrays, "name")
+            if len(names):
+                features.names.add(names.ids)
+            features.own.extend(arrays["own"])
+            features.at.extend(arrays["at"])
 
     def _side(self, side: str) -> SideFeatures:
         """Return the features of a side, of which rows are attached to later."""
@@ -129,13 +150,16 @@ class Reader:
 
     def _take_head(self, head: dict[str, Any]) -> None:
         self.settings = head["settings"]
-        places = head["tables"]
-        for side in {*FEATURES} & {*places}:
-            self._side(side).rows = GrowingRows.attach(places.pop(side))
+        places = dict(head["tables"])
+        rows = {
+            side: GrowingRows.attach(places.pop(side)) for side in {*KINDS} & {*places}
+        }
         self._tables = {
             name: HogwildParameter.attach(address, read_only=True)
             for name, address in places.items()
         }
+        for side, one in rows.items():
+            self._side(side).rows = one
         if head["hashed"] is not None:
             self._users = HashedIds(*head["hashed"])
 
@@ -161,7 +185,7 @@ def show(
     """
     later: dict[str, Callable[[], Any]] = {}
     for side, one in features.items():
-        later |= _sums(side, tables, one, sizes[side])
+        later |= _sums(side, tables, one)
     for name in later:
         vars(model).pop(name, None)
     model._later = later
@@ -175,7 +199,7 @@ def show(
 
 
 def _sums(
-    side: str, tables: dict[str, Any], features: SideFeatures, count: int
+    side: str, tables: dict[str, Any], features: SideFeatures
 ) -> dict[str, Callable[[], Any]]:
     """Return functions of the fitted attributes of a side with features.
 
@@ -183,16 +207,13 @@ def _sums(
     ----------
     tables : {name of TABLES: (T, D) or (T, 1)}
     features : SideFeatures
-    count : int, users or items so far
     """
     table = {part: tables[f"{side}_{part}"] for part in ("vectors", "biases")}
 
     @cache
     def sums(part: str) -> Any:
-        starts, columns, values = features.rows.views()
-        shape = count, features.count
-        rows = values, columns, starts[: count + 1]
-        found = scipy.sparse.csr_array(rows, shape) @ table[part][: shape[1]]
+        rows = features.matrix()
+        found = rows @ table[part][: rows.shape[1]]
         return found if part == "vectors" else found[:, 0]
 
     @cache
@@ -207,3 +228,8 @@ def _sums(
         f"{side}_biases_": lambda: sums("biases"),
         f"{side}_features_": meant,
     }
+
+
+def _since(ids: IdMap, count: int, kind: str) -> IdMap:
+    """Return the ids that came after the first `count`."""
+    return IdMap(ids.take(np.arange(count, len(ids))), kind)

@@ -49,8 +49,7 @@ class Newcomers(FoldIn):
         learned = self.user_features_
         if learned is None or learned.names is None or is_matrix(features):
             return super()._user_features(who, features, count)
-        rows = len(features) if count is None else count
-        return learned.matrix(who, "features", features, rows)
+        return learned.matrix(who, "features", features, count)
 
     def in_context(self, context: Any) -> Self:
         """Return the model as it answers in one context, for all users alike.

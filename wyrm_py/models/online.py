@@ -29,6 +29,7 @@ from wyrm_py.models.progressive import Progress
 from wyrm_py.models.published import Published
 from wyrm_py.models.seen_log import SeenLog
 from wyrm_py.models.stream_features import StreamFeatures
+from wyrm_py.parameters.block import COUNT
 from wyrm_py.seeds import seed_of
 
 _OWN = ("_trainer", "_publisher", "_reader", "_shown", "_later")
@@ -172,6 +173,7 @@ class Online(Published):
                     callback(trainer.progress)
         finally:
             trainer.drain()
+            trainer.complete(sources)
             self._show(trainer)
         return self
 
@@ -246,7 +248,7 @@ class Online(Published):
             mean_count=counts.get("mean_count", ratings),
             settings=settings,
         )
-        if state:
+        if counts:
             trainer.resume(state, counts)
         self._kept = {}, {}
         return trainer
@@ -340,7 +342,9 @@ class Online(Published):
             if table not in TABLES:
                 raise ValueError(f"{name} is no table")
             wanted = _rows(self, table, self.width)
-            if rows.shape != wanted.shape or rows.dtype != wanted.dtype:
+            kinds = {2: wanted.dtype, 1: COUNT, 0: COUNT}
+            shapes = {2: wanted.shape, 1: wanted.shape[:1], 0: ()}
+            if (rows.shape, rows.dtype) != (shapes[rows.ndim], kinds[rows.ndim]):
                 raise ValueError(f"{name} {rows.dtype}{rows.shape}")
         self._kept, self._shown = (state, counts), self._fitted_now()
 
@@ -352,7 +356,7 @@ class Online(Published):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        if self._kept[0]:
+        if self._kept[1]:
             self._shown = self._fitted_now()
 
 

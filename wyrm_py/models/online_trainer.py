@@ -29,6 +29,7 @@ from wyrm_py.nodes import Node, apply
 from wyrm_py.ops.pointwise import Sign
 from wyrm_py.optim import Adagrad, Optimizer
 from wyrm_py.parallel.learner import Learned, Learner
+from wyrm_py.parameters.block import slot_kind
 from wyrm_py.samplers import sample_uniform, sample_warp
 
 TABLES = ("user_vectors", "user_biases", "item_vectors", "item_biases")
@@ -183,24 +184,24 @@ class OnlineTrainer:
                 "partial_fit: the squared loss learns ratings, got events without. "
                 "Give (user, item, rating), or take another loss."
             )
-        ids = {"user": users, "item": items}
-        new = {
-            name: features.describe(
-                self.ids(name), ids[name], (sources or {}).get(name)
-            )
-            for name, features in self.features.items()
-        }
-        rows = self.users.add(users)
+        new = self._described({"user": users, "item": items}, sources or {})
         try:
-            columns = self.items.add(items)
-        except Exception:  # a user whose item was refused has a row, too
-            self._grow(new | {"item": None})
-            raise
-        self._grow(new)
+            rows, columns = self.users.add(users), self.items.add(items)
+        finally:  # a user whose item was refused has a row, too
+            self._grow(new)
         for part in self._parts(len(rows)):
             given = None if ratings is None else np.asarray(ratings)[part]
             some = None if weights is None else np.asarray(weights)[part]
             self._learn(rows[part], columns[part], given, some)
+
+    def _described(
+        self, ids: Mapping[str, Any], sources: Mapping[str, Any]
+    ) -> dict[str, Described | None]:
+        """Return the features of those among ids that are new, by side."""
+        return {
+            name: one.describe(self.ids(name), ids[name], sources.get(name))
+            for name, one in self.features.items()
+        }
 
     def _parts(self, count: int) -> Iterator[slice]:
         """Cut a chunk where the optimizer's state is to be decayed, and decay it."""
@@ -237,11 +238,11 @@ class OnlineTrainer:
         """Have rows for all users, items and features, and take in what is new."""
         sizes = self.sizes()
         allotted = {
-            name: self.features[name].allot(one)
-            for name, one in new.items()
-            if one is not None
+            name: (one, self.features[name].allot(one))
+            for name, one in new.items()  # of ids that were not refused
+            if one is not None and len(self.ids(name)) > len(self.features[name].own)
         }
-        for name, (_, _, rows) in allotted.items():
+        for name, (_, (_, _, rows)) in allotted.items():
             sizes[name] = rows.shape[1]
             if not self.features[name].rows.has_room(rows):
                 self.learner.drain()
@@ -251,10 +252,15 @@ class OnlineTrainer:
                 self.learner.drain()
             table.require(rows)
         for name, one in allotted.items():
-            self.features[name].append(one)
+            self.features[name].append(*one)
+
+    def complete(self, sources: Mapping[str, Any]) -> None:
+        """Have rows for whomever an interrupted call has left without."""
+        self._grow(self._described({"user": [], "item": []}, sources))
 
     def add(self, side: str, ids: Any, new: Described) -> None:
         """Add users or items that no event has shown, with their features."""
+        self.complete({})
         self.ids(side).add(ids)
         self._grow({side: new})
 
@@ -290,10 +296,9 @@ class OnlineTrainer:
         """Return the optimizer's state of the rows in use, by table and slot."""
         sizes = self.sizes()
         return {
-            f"{name} {slot}": state[: sizes[name[:4]]]
+            f"{name} {slot}": state[: sizes[name[:4]]] if state.ndim else state
             for name, table in self.tables.items()
             for slot, state in table.parameter.slots().items()
-            if state.ndim == 2
         }
 
     def resume(
@@ -302,7 +307,9 @@ class OnlineTrainer:
         """Go on from a `state` and the learner's position."""
         for key, rows in state.items():
             name, _, slot = key.partition(" ")
-            self.tables[name].parameter.slot(slot)[: len(rows)] = rows
+            held = self.tables[name].parameter.slot(slot, slot_kind(rows))
+            held = held[: len(rows)] if rows.ndim else held
+            held[...] = rows
         self.learner.go_to(position)
 
     @property

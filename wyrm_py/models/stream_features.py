@@ -13,7 +13,7 @@ from wyrm_py.data.id_types import Ids
 from wyrm_py.data.ids import MOST_IDS, IdMap
 from wyrm_py.errors import DTypeError
 from wyrm_py.growing_rows import GrowingRows
-from wyrm_py.models.feature_names import Described, look_up, newcomers
+from wyrm_py.models.feature_names import Described, in_python, look_up, newcomers
 from wyrm_py.models.feature_places import Places, allot
 from wyrm_py.models.features import feature_rows, is_matrix, require_columns
 
@@ -34,15 +34,22 @@ class SideFeatures:
     def __init__(self, names: IdMap, own: Grown, at: Grown, rows: GrowingRows) -> None:
         self.names, self.own, self.at, self.rows = names, own, at, rows
 
-    @property
-    def count(self) -> int:
-        """Rows of the table in use, T."""
-        return self.rows.shape[1]
+    def matrix(self) -> Any:
+        """Return what each is the sum of, times the table: float32 CSR, (R, T).
+
+        Of the R that `own` tells of: `rows` of another process may have more by now.
+        """
+        starts, columns, values = self.rows.views()
+        end = int(starts[len(self.own)])
+        rows = values[:end], columns[:end], starts[: len(self.own) + 1]
+        table = len(self.at) + int((self.own.held >= 0).sum())
+        return scipy.sparse.csr_array(rows, (len(self.own), table))
 
     @property
     def places(self) -> Places:
         """Where everything lies now: a copy."""
-        return Places.over(self.own.held.copy(), self.at.held.copy(), self.rows.csr())
+        own, at = self.own.held.copy(), self.at.held.copy()
+        return Places.over(own, at, self.matrix().copy())
 
 
 class StreamFeatures(SideFeatures):
@@ -69,8 +76,15 @@ class StreamFeatures(SideFeatures):
         room = min(max(reserved, len(places.own), 1), MOST_IDS)
         super().__init__(names, own, at, GrowingRows(places.rows, room))
 
+    @property
+    def count(self) -> int:
+        """Rows of the table in use, T."""
+        return self.rows.shape[1]
+
     def describe(self, known: IdMap, given: Ids, source: Any) -> Described | None:
         """Return the features of those among ids that are new, in their order, if any.
+
+        New are also those that a call which was interrupted has left without a row.
 
         Parameters
         ----------
@@ -85,6 +99,9 @@ class StreamFeatures(SideFeatures):
         """
         who = f"partial_fit: {self.side}_features"
         new = newcomers(known, given)
+        if len(known) > len(self.own):
+            left = known.take(np.arange(len(self.own), len(known)))
+            new = in_python(IdMap(left, known.kind)) + new
         if not new:
             return None
         rows = [None] * len(new) if source is None else look_up(source, new)
@@ -104,7 +121,6 @@ class StreamFeatures(SideFeatures):
             return found
         matrix = feature_rows(who, "features", features, count, "ids")
         require_columns(who, "features", matrix, len(self.names))
-        matrix.sum_duplicates()
         return Described(self.names, matrix)
 
     def named(self, who: str, rows: Any) -> Described:
@@ -120,18 +136,23 @@ class StreamFeatures(SideFeatures):
 
     def allot(self, new: Described) -> Allotted:
         """Number newcomers and their features; return what `append` takes."""
-        matrix = new.matrix
+        matrix, known = new.matrix, len(self.names)
         codes = np.empty(0, np.int64)
         if len(new.names):
-            codes = self.names.add(new.names.ids)[matrix.indices]
-        shape = matrix.shape[0], len(self.names)
-        matrix = scipy.sparse.csr_array((matrix.data, codes, matrix.indptr), shape)
+            codes = self.names.codes(new.names.ids)
+            fresh = codes < 0
+            codes[fresh] = np.arange(known, known + int(fresh.sum()))
+            known, codes = known + int(fresh.sum()), codes[matrix.indices]
+        parts = matrix.data, codes, matrix.indptr
+        matrix = scipy.sparse.csr_array(parts, (matrix.shape[0], known))
         matrix.sort_indices()
         return allot(matrix, self.at.held, self.count, self.identity)
 
-    def append(self, allotted: Allotted) -> None:
+    def append(self, new: Described, allotted: Allotted) -> None:
         """Take in newcomers, once the tables have rows for all of it."""
         own, places, rows = allotted
+        self.rows.append(rows)  # refused, or in memory that is full: nothing changed
         self.own.extend(own)
         self.at.extend(places[len(self.at) :])
-        self.rows.append(rows)
+        if len(new.names):
+            self.names.add(new.names.ids)

@@ -264,7 +264,6 @@ class Learner:
         before, after = self._held, self._state()
         if before == after:
             return
-        self._held = after
         pairs = list(zip(before[0], after[0], strict=True))
         if before[1] != after[1] or any(old[:2] != new[:2] for old, new in pairs):
             self._steps.clear()
@@ -275,6 +274,7 @@ class Learner:
         for key, step in list(self._steps.items()):
             if 1 in grown or grown & step.source.extents.named:
                 del self._steps[key]
+        self._held = after  # last: Ctrl-C may come anywhere before
 
     def _take(
         self, inputs: Mapping[Any, Any], weights: ArrayLike | None
