@@ -147,12 +147,8 @@ class Answers(IndexVectors):
         self._require_fitted("recommend")
         n = whole("recommend", "n", n, least=1)
         codes, vectors, offsets = self._queries("recommend", users, features)
-        found, scores = best(
-            *(vectors, self.item_vectors_, self.item_biases_, n),
-            excluded=self.seen_.of_users(codes) if exclude_seen else None,
-            allowed=None if filter is None else self._allowed(filter),
-            n_jobs=self.n_jobs if len(codes) > 1 else 1,
-        )
+        seen = self.seen_.of_users(codes) if exclude_seen else None
+        found, scores = self._best(vectors, n, seen, filter)
         scores += np.reshape(offsets, (-1, 1))
         single = users is not None and np.ndim(users) == 0
         return ranked(self.items_, found, scores, single)
@@ -357,6 +353,21 @@ class Answers(IndexVectors):
             return self.users_.require(users, who), None
         except UnknownIdError as error:
             raise UnknownIdError(f"{error} {self._unknown_user_cure}") from None
+
+    def _best(
+        self,
+        vectors: Floats,
+        n: int,
+        excluded: tuple[NDArray[Any], NDArray[Any]] | None,
+        filter: Ids | None,
+    ) -> tuple[Codes, Floats]:
+        """Return codes and scores of the best items for vectors: see `best`."""
+        return best(
+            *(vectors, self.item_vectors_, self.item_biases_, n),
+            excluded=excluded,
+            allowed=None if filter is None else self._allowed(filter),
+            n_jobs=self.n_jobs if len(vectors) > 1 else 1,
+        )
 
     def _allowed(self, filter: Ids) -> NDArray[np.bool_]:
         codes = self.items_.codes(filter)

@@ -22,7 +22,6 @@ from wyrm_py.models.histories import each_once, history_codes, is_list
 from wyrm_py.models.ranked import Ranked, ranked
 from wyrm_py.models.seen import Seen
 from wyrm_py.parallel.fit import fit
-from wyrm_py.retrieval import best
 
 Floats = NDArray[np.float32]
 
@@ -54,8 +53,8 @@ class FoldIn(Answers, Estimator):
         Parameters
         ----------
         items : list of item ids, or a list of Q such lists
-            Users who are asked for together share one training: the first takes
-            about ten milliseconds, each more some microseconds an item.
+            Users who are asked for together share one training, most of which is
+            the start of it: ask for many at once.
         ratings : finite numbers in the form of `items`, or None
             With squared loss they are needed; else they do not matter.
 
@@ -124,13 +123,9 @@ class FoldIn(Answers, Estimator):
         n = whole("recommend_history", "n", n, least=1)
         folded = self._folded("recommend_history", items, ratings)
         met = each_once(folded.histories, len(self.items_))
-        codes, scores = best(
-            *(folded.vectors + self._context, self.item_vectors_, self.item_biases_),
-            n=n,
-            excluded=Seen.of(met) if exclude_seen else None,
-            allowed=None if filter is None else self._allowed(filter),
-            n_jobs=1 if folded.single else self.n_jobs,
-        )
+        seen = Seen.of(met) if exclude_seen else None
+        vectors = folded.vectors + self._context
+        codes, scores = self._best(vectors, n, seen, filter)
         scores += folded.biases + np.float32(self.mean_)
         return ranked(self.items_, codes, scores, folded.single)
 

@@ -21,7 +21,6 @@ from wyrm_py.models.runs import history_rows
 from wyrm_py.models.seen import Seen
 from wyrm_py.models.sequence import SequenceModel
 from wyrm_py.parallel.evaluate import evaluate
-from wyrm_py.retrieval import best
 
 Floats = NDArray[np.float32]
 
@@ -134,12 +133,7 @@ class HistoryAnswers(Answers):
         histories, single = self._histories("recommend_history", items_so_far)
         states = self._finite_states("recommend_history", histories)
         seen = Seen.of(each_once(histories, len(self.items_))) if exclude_seen else None
-        codes, scores = best(
-            *(states, self.item_vectors_, self.item_biases_, n),
-            excluded=seen,
-            allowed=None if filter is None else self._allowed(filter),
-            n_jobs=self.n_jobs if len(states) > 1 else 1,
-        )
+        codes, scores = self._best(states, n, seen, filter)
         return ranked(self.items_, codes, scores, single)
 
     def history_metrics(self, interactions: Any, top: int = 10) -> RankingMetrics:

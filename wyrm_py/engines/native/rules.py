@@ -8,7 +8,8 @@ then rounded once to the parameter's dtype, as in NumPy. Names get a mark by dty
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -118,10 +119,7 @@ class RuleWriter:
             kind = np.dtype(self.kind)
             packed[name] = f"{array.rstrip('_')}_packed"
             self._slots.workspace(packed[name], kind, (count,), LANES)
-        with self.writer.loops(rows.extents) as index:
-            (k,) = (at for at in index if at != "0")
-            row = self.writer.fresh("r")
-            write(f"{row} = {rows.at(*index)}")
+        with self._each(rows) as (index, k, row):
             for name, array in arrays.items():
                 write(f"{packed[name]}[{k}] = {array}[{row}]")
             write(f"{packed['gradient']}[{k}] = {gradients.at(*index, '0')}")
@@ -132,12 +130,18 @@ class RuleWriter:
         with self.writer.block(f"for {place} in range(u64({LANES}) * {vectors}):"):
             gradient = self._scaled(f"{packed.pop('gradient')}[{place}]")
             self._rewrite(self.formulas.rule, place, gradient, packed)
+        with self._each(rows) as (_, k, row):
+            for name, array in arrays.items():
+                write(f"{array}[{row}] = {packed[name]}[{k}]")
+
+    @contextmanager
+    def _each(self, rows: Operand) -> Iterator[tuple[Sequence[str], str, str]]:
+        """Open a loop over row numbers: gives their index, the place, the number."""
         with self.writer.loops(rows.extents) as index:
             (k,) = (at for at in index if at != "0")
             row = self.writer.fresh("r")
-            write(f"{row} = {rows.at(*index)}")
-            for name, array in arrays.items():
-                write(f"{array}[{row}] = {packed[name]}[{k}]")
+            self.writer.line(f"{row} = {rows.at(*index)}")
+            yield index, k, row
 
     def row(self, row: str) -> None:
         """Write the catching up of a row that this update is about to change."""
